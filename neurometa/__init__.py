@@ -1,0 +1,115 @@
+"""A laboratory for learning rules: written once, as an equation; meta-learned, compared, cross-checked, recorded.
+
+The names below are loaded on first use, so that ``import neurometa`` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import learners, networks, outer, rules, tasks
+    from .learners import GradientLearner, PlasticLearner
+    from .meta import Run, evaluate, load_run, meta_train
+    from .outer import Backprop
+    from .spec import (
+        MLP,
+        ConvTrunk,
+        Network,
+        Normal,
+        Orthogonal,
+        Param,
+        PerEpisode,
+        PlasticityRule,
+        Population,
+        Projection,
+        Random,
+        Spikes,
+        Sum,
+        Trace,
+        Uniform,
+    )
+    from .streams import Streams
+    from .torch_engine import init_params, make_step, simulate, start
+    from .trajectory import Save, State, Trajectory
+
+__version__ = "0.1.0"
+
+_SOURCES = {
+    "learners": ("GradientLearner", "PlasticLearner"),
+    "meta": ("Run", "evaluate", "load_run", "meta_train"),
+    "outer": ("Backprop",),
+    "spec": (
+        "MLP",
+        "ConvTrunk",
+        "Network",
+        "Normal",
+        "Orthogonal",
+        "Param",
+        "PerEpisode",
+        "PlasticityRule",
+        "Population",
+        "Projection",
+        "Random",
+        "Spikes",
+        "Sum",
+        "Trace",
+        "Uniform",
+    ),
+    "streams": ("Streams",),
+    "torch_engine": ("init_params", "make_step", "simulate", "start"),
+    "trajectory": ("Save", "State", "Trajectory"),
+}
+_FOLDERS = ("learners", "networks", "outer", "rules", "tasks")
+_WHERE = {name: module for module, names in _SOURCES.items() for name in names}
+
+__all__ = [
+    "MLP",
+    "Backprop",
+    "ConvTrunk",
+    "GradientLearner",
+    "Network",
+    "Normal",
+    "Orthogonal",
+    "Param",
+    "PerEpisode",
+    "PlasticLearner",
+    "PlasticityRule",
+    "Population",
+    "Projection",
+    "Random",
+    "Run",
+    "Save",
+    "Spikes",
+    "State",
+    "Streams",
+    "Sum",
+    "Trace",
+    "Trajectory",
+    "Uniform",
+    "evaluate",
+    "init_params",
+    "learners",
+    "load_run",
+    "make_step",
+    "meta_train",
+    "networks",
+    "outer",
+    "rules",
+    "simulate",
+    "start",
+    "tasks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FOLDERS:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _WHERE:
+        return getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(f"module 'neurometa' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

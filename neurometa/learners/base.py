@@ -1,0 +1,122 @@
+"""What a learner is: how meta-parameters become an answer, by way of what changed within the task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..errors import SpecificationError
+from ..spec import ConvTrunk, Network
+from ..tasks.base import Episode, Part, Task
+from ..torch_engine.params import init_params
+from ..torch_engine.trunk import apply_trunk, init_trunk
+from ..tree import Tree
+
+__all__ = ["GROUPS", "Learner", "NetworkLearner"]
+
+#: What the outer loop may learn.
+GROUPS = ("w0", "rule", "modulator", "trunk")
+
+
+class Learner(ABC):
+    """Base of every learner. Final classes are frozen dataclasses of settings, one file each.
+
+    The loss belongs to the task, so every method that needs it takes the task.
+    """
+
+    @abstractmethod
+    def init(
+        self,
+        stream: torch.Generator,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tree:
+        """Draw the meta-parameters."""
+
+    @abstractmethod
+    def groups(self) -> dict[str, str]:
+        """Return the group (one of `GROUPS`) of every meta-parameter that may be learned."""
+
+    @abstractmethod
+    def adapt(
+        self, params: Mapping[str, Tensor], support: Part, task: Task, stream: torch.Generator | None = None
+    ) -> Tree:
+        """Learn from the support set; return what changed, by dotted name, batch axis first."""
+
+    @abstractmethod
+    def predict(
+        self,
+        params: Mapping[str, Tensor],
+        fast: Mapping[str, Tensor],
+        query: Part,
+        stream: torch.Generator | None = None,
+    ) -> Tensor:
+        """Answer a query part ``(time, batch, n_out)`` from the adapted state; nothing learns."""
+
+    def respond(
+        self, params: Mapping[str, Tensor], episode: Episode, task: Task, stream: torch.Generator | None = None
+    ) -> Tensor:
+        """Return the output over the scored part of an episode, ``(time, batch, n_out)``."""
+        if episode.query is None:
+            raise SpecificationError(
+                f"{type(self).__name__} needs a task with support and query; {type(task).__name__} is one sequence"
+            )
+        return self.predict(params, self.adapt(params, episode.support, task, stream), episode.query, stream)
+
+    def loss(
+        self, params: Mapping[str, Tensor], episode: Episode, task: Task, stream: torch.Generator | None = None
+    ) -> Tensor:
+        """Return the loss per task, ``(batch,)``."""
+        return task.loss(self.respond(params, episode, task, stream), episode.scored)
+
+
+class NetworkLearner(Learner):
+    """A learner over a network description with an optional trunk in front of its ``stimulus``.
+
+    Subclasses declare the fields ``network`` and ``trunk``.
+    """
+
+    network: Network
+    trunk: ConvTrunk | None
+
+    def _check_trunk(self) -> None:
+        size = self.network.inputs.get("stimulus")
+        if self.trunk is not None and size != self.trunk.n_features:
+            raise SpecificationError(
+                f"the trunk makes {self.trunk.n_features} features, but network '{self.network.name}' reads {size}; "
+                f"build it with n_in={self.trunk.n_features}"
+            )
+
+    def init(
+        self,
+        stream: torch.Generator,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tree:
+        """Draw the parameters of trunk and network."""
+        params = init_params(self.network, stream, device=device, dtype=dtype)
+        if self.trunk is not None:
+            params |= init_trunk(self.trunk, stream, device=device, dtype=dtype)
+        return params
+
+    def groups(self) -> dict[str, str]:
+        """Return the learned groups of trunk and network."""
+        leaves = self.network.leaves.items()
+        found = {name: leaf.group for name, leaf in leaves if leaf.param.learned and not leaf.param.per_episode}
+        if self.trunk is not None:
+            layers, norm = range(len(self.trunk.channels)), self.trunk.norm == "image"
+            found |= {
+                f"trunk.{i}.{k}": "trunk" for i in layers for k in ("w", "b", *(("scale", "shift") if norm else ()))
+            }
+        return found
+
+    def _inputs(self, params: Mapping[str, Tensor], part: Part) -> Mapping[str, Tensor]:
+        """Return a part's inputs with the stimulus seen through the trunk."""
+        if self.trunk is None:
+            return part.inputs
+        return {**part.inputs, "stimulus": apply_trunk(self.trunk, params, part.inputs["stimulus"])}

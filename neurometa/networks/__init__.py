@@ -1,0 +1,35 @@
+"""Networks: every module in this folder builds one, by its name.
+
+A builder takes ``n_in``, ``n_out``, a rule and its own settings, and returns a description. The standard input
+populations are ``stimulus``, ``target`` and ``teach`` (1 while the target is shown).
+"""
+
+import sys
+from collections.abc import Callable
+
+from .. import discover
+from ..spec import Network
+
+__all__ = ["get", "names"]
+
+
+def names() -> list[str]:
+    """Return the names of all library networks."""
+    return discover.names(sys.modules[__name__])
+
+
+def get(name: str) -> Callable[..., Network]:
+    """Return the builder of a library network.
+
+    Examples
+    --------
+    >>> sorted(get("associative")(n_in=4, n_out=2).inputs)
+    ['stimulus', 'target', 'teach']
+    """
+    return discover.load(sys.modules[__name__], name, "network")
+
+
+def __getattr__(name: str) -> Callable[..., Network]:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return get(name)

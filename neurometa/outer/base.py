@@ -1,0 +1,43 @@
+"""What an outer algorithm is: it sees a flat tree of parameters and per-task losses, and nothing else."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from ..tree import Tree
+
+__all__ = ["Outer", "Problem"]
+
+
+class Problem(NamedTuple):
+    """One meta-iteration.
+
+    Attributes
+    ----------
+    losses : callable
+        ``losses(params) -> (batch,)``: the loss of every task of this iteration.
+    iteration : int
+        Counted from 0.
+    n_iterations : int
+        Iterations in all, for schedules.
+    """
+
+    losses: Callable[[Mapping[str, Tensor]], Tensor]
+    iteration: int
+    n_iterations: int
+
+
+class Outer(ABC):
+    """Base of every outer algorithm. Final classes are frozen dataclasses of settings, one file each."""
+
+    @abstractmethod
+    def init(self, params: Tree) -> Any:
+        """Return the optimiser's state for the learned parameters."""
+
+    @abstractmethod
+    def step(self, params: Tree, state: Any, problem: Problem) -> tuple[Tree, Any, dict[str, float]]:
+        """Improve the parameters once; return new parameters, new state and metrics (``loss`` among them)."""

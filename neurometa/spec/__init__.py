@@ -1,0 +1,30 @@
+"""Descriptions: parameters, plasticity rules, populations, projections, networks. Text and sizes, no tensors."""
+
+from .base import Description
+from .network import ONE, Network
+from .param import Leaf, Normal, Orthogonal, Param, PerEpisode, Uniform
+from .population import Population, Spikes
+from .projection import Projection, Random
+from .rule import MLP, PlasticityRule, Sum, Trace
+from .trunk import ConvTrunk
+
+__all__ = [
+    "MLP",
+    "ONE",
+    "ConvTrunk",
+    "Description",
+    "Leaf",
+    "Network",
+    "Normal",
+    "Orthogonal",
+    "Param",
+    "PerEpisode",
+    "PlasticityRule",
+    "Population",
+    "Projection",
+    "Random",
+    "Spikes",
+    "Sum",
+    "Trace",
+    "Uniform",
+]

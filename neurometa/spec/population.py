@@ -1,0 +1,158 @@
+"""A population of neurons: named variables and the text that updates them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ..errors import SpecificationError
+from ..expression import FUNCTIONS, POPULATION_FUNCTIONS, Expression, parse
+from .base import Description, check_choice, check_name
+from .param import Param
+from .rule import is_modulator
+
+__all__ = ["Population", "Spikes", "modulator_names"]
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes(Description):
+    """Threshold, reset and refractory time (ms) of a spiking population, and its surrogate gradient."""
+
+    threshold: str
+    reset: str = ""
+    refractory: float = 0.0
+    surrogate: str = "fast_sigmoid"
+
+    def __post_init__(self):
+        parse(self.threshold, "Spikes: threshold", condition=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Population(Description):
+    """Neurons that share one update.
+
+    Attributes
+    ----------
+    name : str
+        Name, also the first part of its parameters' names.
+    size : int
+        Number of neurons.
+    update : str or mapping of str to str
+        Ordered: variable -> text, or ``"dv/dt"`` -> text (forward Euler; neighbouring derivatives advance at once).
+        A single text updates ``x``, the activity that projections carry. Empty: an input, filled by the task.
+    params : mapping of str to Param
+        Parameters of the text, per scalar or per neuron.
+    start : mapping of str to float or Param
+        Start of each variable; 0 where absent.
+    inputs : tuple of str
+        Input currents that projections may target.
+    modulators : mapping of str to str
+        Name in the text (``m`` or ``m_<name>``; the ``m_`` may be left out here) -> population of size 1 or its own.
+    method : {"euler", "exact"}
+        Integration of the derivatives.
+    spikes : Spikes, optional
+        Makes the population spiking.
+
+    Notes
+    -----
+    A text may read the population's variables, inputs and parameters, ``noise`` (unit normal), ``dt`` and its
+    modulators; ``softmax`` and ``kwta`` are allowed here only.
+    """
+
+    name: str
+    size: int
+    update: str | Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Param] = field(default_factory=dict)
+    start: Mapping[str, float | Param] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ("drive",)
+    modulators: Mapping[str, str] = field(default_factory=dict)
+    method: str = "euler"
+    spikes: Spikes | None = None
+
+    def __post_init__(self):
+        where = f"population '{self.name}'"
+        if self.name != "one":
+            check_name(self.name, "population")
+        if isinstance(self.update, str):
+            object.__setattr__(self, "update", {"x": self.update} if self.update else {})
+        object.__setattr__(self, "modulators", modulator_names(self.modulators, where))
+        self._freeze("update", "params", "start", "inputs", "modulators")
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
+            raise SpecificationError(f"{where}: size is {self.size!r}; it must be a whole number above 0")
+        check_choice(self.method, ("euler", "exact"), f"{where}: method")
+        taken: dict[str, str] = {}
+        targets = [k[1:-3] if _is_derivative(k) else k for k in self.update]
+        if self.update and "x" not in targets and self.spikes is None:
+            raise SpecificationError(f"{where}: no text updates 'x', the activity that projections carry")
+        if self.update:
+            for kind, names in (("variable", targets), ("input", self.inputs), ("parameter", self.params)):
+                for name in names:
+                    check_name(name, f"{where}, {kind}", taken)
+                    taken[name] = kind
+        for name in self.start:
+            if name not in targets:
+                raise SpecificationError(
+                    f"{where}: start names '{name}'; its variables are {', '.join(targets) or 'none'}"
+                )
+        for label, param in self.all_params.items():
+            if param.per not in ("scalar", "neuron"):
+                raise SpecificationError(f"{where}: parameter '{label}' must be per scalar or neuron")
+        allowed = {*targets, *self.inputs, *self.params, *self.modulators, "noise", "dt"}
+        for label, expression in self.expressions.items():
+            for name in sorted(expression.names - allowed):
+                order = (*targets, *self.inputs, *self.params, *self.modulators, "noise", "dt")
+                raise SpecificationError(
+                    f"{where}: {label} reads unknown name '{name}'; it may read {', '.join(order)}"
+                )
+
+    @property
+    def is_input(self) -> bool:
+        """Whether a task fills its activity."""
+        return not self.update
+
+    @cached_property
+    def state(self) -> tuple[str, ...]:
+        """Variables that are kept from step to step."""
+        return tuple(k[1:-3] if _is_derivative(k) else k for k in self.update) or ("x",)  # type: ignore[union-attr]
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Every variable that a rule or the output may read: those kept, and this step's input currents."""
+        return self.state if self.is_input else (*self.state, *self.inputs)
+
+    @property
+    def all_params(self) -> dict[str, Param]:
+        """Parameters of the text and learned start values (``start_<variable>``)."""
+        starts = {f"start_{k}": v for k, v in self.start.items() if isinstance(v, Param)}
+        return {**self.params, **starts}
+
+    @cached_property
+    def expressions(self) -> dict[str, Expression]:
+        """Checked text by its label, in order."""
+        functions = {**FUNCTIONS, **POPULATION_FUNCTIONS}
+        update: Mapping[str, str] = self.update  # type: ignore[assignment]
+        return {k: parse(v, f"population '{self.name}': {k}", functions) for k, v in update.items()}
+
+    @property
+    def stages(self) -> list[tuple[bool, dict[str, Expression]]]:
+        """Ordered stages ``(derivative, {variable: expression})``; neighbouring derivatives share a stage."""
+        stages: list[tuple[bool, dict[str, Expression]]] = []
+        for label, expression in self.expressions.items():
+            derivative = _is_derivative(label)
+            if not (stages and derivative and stages[-1][0]):
+                stages.append((derivative, {}))
+            stages[-1][1][label[1:-3] if derivative else label] = expression
+        return stages
+
+
+def _is_derivative(label: str) -> bool:
+    return label.startswith("d") and label.endswith("/dt")
+
+
+def modulator_names(modulators: Mapping[str, str], where: str) -> dict[str, str]:
+    """Return the mapping with every key written as the text reads it: ``m`` or ``m_<name>``."""
+    named = {k if is_modulator(str(k)) else f"m_{k}": v for k, v in modulators.items()}
+    if len(named) != len(modulators):
+        raise SpecificationError(f"{where}: a modulator is named twice in {dict(modulators)}")
+    return named

@@ -1,0 +1,134 @@
+"""A projection: synapses from one population to another, and the rule by which they change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ..errors import SpecificationError
+from ..expression import Expression, parse
+from .base import Description, check_choice, check_name
+from .param import Normal, Param, Uniform
+from .population import modulator_names
+from .rule import PlasticityRule
+
+__all__ = ["Projection", "Random"]
+
+
+@dataclass(frozen=True, eq=False)
+class Random(Description):
+    """A mask that keeps each synapse with probability ``p``, drawn from ``seed``."""
+
+    p: float
+    seed: int = 0
+
+    def __post_init__(self):
+        if not 0 < self.p <= 1:
+            raise SpecificationError(f"Random: p is {self.p}; it must lie in (0, 1]")
+
+
+@dataclass(frozen=True, eq=False)
+class Projection(Description):
+    """Synapses ``w[batch, post, pre]`` between two populations.
+
+    Attributes
+    ----------
+    pre, post : str
+        Source and target population; ``one`` as source makes a bias.
+    name : str, optional
+        First part of its parameters' names; default ``pre__post``.
+    into : str
+        Input current of the target.
+    efficacy : str
+        Text: what the network uses, over ``w``, the projection's parameters, the rule's traces and modulators.
+    w : Param, optional
+        The weight; of a plastic projection its start. Default: normal with sd ``1/sqrt(n_pre)`` per synapse, or, with
+        a rule, a start at 0 that is not learned.
+    params : mapping of str to Param
+        Parameters of the efficacy, such as ``w0`` and the plastic strength ``alpha``.
+    rule : PlasticityRule, optional
+        How ``w`` changes.
+    modulators : mapping of str to str
+        Name in the texts (``m`` or ``m_<name>``) -> population of size 1 or of the target's size.
+    bounds : pair, optional
+        Limits of ``w``; override the rule's.
+    mask : None, "no_self", "one_to_one" or Random
+        Which synapses exist.
+    delay : float or Uniform
+        Spike delay, ms.
+    sign : None, "excitatory" or "inhibitory"
+        Sign that every efficacy keeps.
+    """
+
+    pre: str
+    post: str
+    name: str | None = None
+    into: str = "drive"
+    efficacy: str = "w"
+    w: Param | None = None
+    params: Mapping[str, Param] = field(default_factory=dict)
+    rule: PlasticityRule | None = None
+    modulators: Mapping[str, str] = field(default_factory=dict)
+    bounds: tuple[float | str, float | str] | None = None
+    mask: str | Random | None = None
+    delay: float | Uniform = 0
+    sign: str | None = None
+
+    def __post_init__(self):
+        where = f"projection '{self.label}'"
+        if not re.match(r"[A-Za-z][A-Za-z0-9_]*\Z", self.label):
+            raise SpecificationError(f"{where}: the name must be letters, digits and underscores")
+        object.__setattr__(self, "modulators", modulator_names(self.modulators, where))
+        self._freeze("params", "modulators")
+        for name, param in self.params.items():
+            check_name(name, f"{where}, parameter", frozenset(self.rule.traces if self.rule else ()))
+            if param.per == "neuron":
+                raise SpecificationError(f"{where}: parameter '{name}' must be per scalar, post, pre or synapse")
+        if not isinstance(self.mask, Random):
+            check_choice(self.mask, (None, "no_self", "one_to_one"), f"{where}: mask")
+        check_choice(self.sign, (None, "excitatory", "inhibitory"), f"{where}: sign")
+        traces = tuple(self.rule.traces) if self.rule else ()
+        allowed = ("w", *self.params, *traces, *self.modulators, "dt", "n_pre", "n_post")
+        for name in sorted(self.efficacy_expression.names - set(allowed)):
+            raise SpecificationError(f"{where}: efficacy reads unknown name '{name}'; it may read {', '.join(allowed)}")
+        for name in self.rule.modulators if self.rule else ():
+            if name not in self.modulators:
+                raise SpecificationError(
+                    f"{where}: rule '{self.rule.name}' reads the modulator '{name}'; "  # type: ignore[union-attr]
+                    f'name its population, such as modulators={{"{name}": "dopamine"}}'
+                )
+        if self.bounds is not None:
+            self._freeze("bounds")
+            if len(self.bounds) != 2 or not all(isinstance(b, int | float) for b in self.bounds):
+                raise SpecificationError(f"{where}: bounds is {self.bounds}; allowed: two numbers")
+
+    @property
+    def label(self) -> str:
+        """Name of the projection."""
+        return self.name or f"{self.pre}__{self.post}"
+
+    @property
+    def weight(self) -> Param:
+        """The weight's parameter, with its default filled in."""
+        if self.w is not None:
+            return self.w
+        return Param(0.0, learned=False) if self.rule else Param(Normal(0.0, "1/sqrt(n_pre)"), per="synapse")
+
+    @property
+    def limits(self) -> tuple[float | str, float | str] | None:
+        """Bounds in force."""
+        return self.bounds if self.bounds is not None else (self.rule.bounds if self.rule else None)
+
+    @cached_property
+    def efficacy_expression(self) -> Expression:
+        """Checked text of the efficacy."""
+        return parse(self.efficacy, f"projection '{self.label}': efficacy")
+
+    @property
+    def static(self) -> bool:
+        """Whether the efficacy is the same at every step of an episode."""
+        traces = set(self.rule.traces) if self.rule else set()
+        reads = self.efficacy_expression.names
+        return not ((self.rule and "w" in reads) or reads & (traces | set(self.modulators)))

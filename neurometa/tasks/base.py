@@ -1,0 +1,139 @@
+"""What a task is: a seeded source of episodes with a loss, a score, a floor and, where one exists, a ceiling."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import SpecificationError, unknown
+
+__all__ = ["SPLITS", "Episode", "Part", "Task", "check_split"]
+
+SPLITS = ("train", "validation", "test")
+
+
+class Part(NamedTuple):
+    """A sequence that is shown to a network, with what it should have answered.
+
+    Attributes
+    ----------
+    inputs : mapping of str to Tensor
+        Input population -> activity, ``(time, batch, n)``. The standard populations are ``stimulus`` (``n_in``; images
+        are flattened), ``target`` (``n_out``: the label or value that is shown, 0 where none is) and ``teach``
+        (1: 1 while the target is shown).
+    target : Tensor
+        Right answers, ``(time, batch, n_out)``; labels are one-hot.
+    weight : Tensor
+        Weight of each step in loss and score, ``(time, batch)``.
+    learn : Tensor
+        Boolean ``(time,)``: the plasticity rule is on.
+    reset : Tensor
+        Boolean ``(time,)``: activity goes back to its start before this step; weights are kept.
+    """
+
+    inputs: Mapping[str, Tensor]
+    target: Tensor
+    weight: Tensor
+    learn: Tensor
+    reset: Tensor
+
+
+class Episode(NamedTuple):
+    """One batch of tasks: a support part, and a query part where the task separates the two.
+
+    Without a query part the loss is taken over the support sequence itself, which the network answers as it goes.
+    ``info`` holds latent variables for observers and plots, never shown to a network.
+    """
+
+    support: Part
+    query: Part | None = None
+    info: Mapping[str, Tensor] = {}
+
+    @property
+    def scored(self) -> Part:
+        """The part over which loss and score are taken."""
+        return self.support if self.query is None else self.query
+
+
+class Task(ABC):
+    """Base of every task. Final classes are frozen dataclasses of settings, one file each.
+
+    Class attributes
+    ----------------
+    score_name : str
+        What `score` measures, such as ``"accuracy"``.
+    higher_is_better : bool
+        Direction of the score.
+    """
+
+    score_name: ClassVar[str]
+    higher_is_better: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def n_in(self) -> int:
+        """Size of the ``stimulus`` population."""
+
+    @property
+    @abstractmethod
+    def n_out(self) -> int:
+        """Size of the answer."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """``(channels, height, width)`` where the stimulus is a flattened image."""
+        return None
+
+    @abstractmethod
+    def sample(
+        self,
+        stream: torch.Generator,
+        n: int,
+        split: str = "train",
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Episode:
+        """Draw ``n`` tasks at once.
+
+        Parameters
+        ----------
+        stream : torch.Generator
+            CPU generator; the same state gives the same episode on any device.
+        n : int
+            Number of tasks (the batch axis).
+        split : {"train", "validation", "test"}
+            Never mixed.
+        device, dtype
+            Where and how the episode's tensors are made.
+        """
+
+    @abstractmethod
+    def loss(self, output: Tensor, part: Part) -> Tensor:
+        """Return the loss per task ``(batch,)`` of an output ``(time, batch, n_out)``."""
+
+    @abstractmethod
+    def score(self, output: Tensor, part: Part) -> Tensor:
+        """Return the score per task ``(batch,)`` of an output ``(time, batch, n_out)``."""
+
+    @abstractmethod
+    def floor(self) -> float:
+        """Return the score of the best predictor that ignores the support set."""
+
+    def ceiling(self) -> float | None:
+        """Return the score of the ideal observer, or None where it is not known."""
+        return None
+
+    def references(self) -> dict[str, float]:
+        """Return scores of further predictors that need no training, such as a pixel nearest neighbour."""
+        return {}
+
+
+def check_split(split: str) -> None:
+    """Refuse a split that is not one of `SPLITS`."""
+    if split not in SPLITS:
+        raise SpecificationError(unknown("split", split, SPLITS))

@@ -1,0 +1,172 @@
+"""The plasticity of one projection: sums, traces, then ``dw`` or ``step``, then bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import EngineError
+from ..expression import Expression
+from ..spec import MLP, Network, PlasticityRule, Projection
+from ..spec.rule import is_modulator, split_variable
+from ..trajectory import State
+from ..tree import Tree
+from .ops import TORCH, maximum, minimum
+
+__all__ = ["Update", "make_update"]
+
+#: ``update(values, pre, efficacy, x, currents, state) -> (w, traces)``
+Update = Callable[[Tree, Tensor, Tensor, Tree, Tree, State], tuple[Tensor, Tree]]
+_ACTIVATIONS = {
+    "linear": lambda x: x,
+    "leaky_relu": F.leaky_relu,
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+class _Formula:
+    """One compiled text of a rule: where the names that it reads are found, and its learned functions."""
+
+    def __init__(
+        self, expression: Expression, rule: PlasticityRule, projection: Projection, constants: dict[str, float]
+    ):
+        label = projection.label
+        used = [name for name in rule.functions if name in expression.calls]
+        names = sorted(expression.names - set(constants))
+        # A learned function is one more argument of the compiled text: its weights are known only at run time.
+        self.function = expression.function([*names, *(f"_{name}" for name in used)], TORCH, constants)
+        self.mlps = [_mlp(rule.functions[name], f"{label}.rule.{name}") for name in used]
+        self.reads = [_place(name, rule, projection) for name in names]
+
+    def __call__(self, local: Tree, values: Tree, x: Tree, currents: Tree) -> Tensor | float:
+        arguments = []
+        for kind, key in self.reads:
+            if kind == "local":
+                arguments.append(local[key])
+            elif kind == "value":
+                arguments.append(values[key])
+            else:
+                found = currents[key] if key in currents else x[key]
+                arguments.append(found.unsqueeze(-2 if kind == "pre" else -1))
+        return self.function(*arguments, *[_bind(mlp, values) for mlp in self.mlps])
+
+
+def _place(name: str, rule: PlasticityRule, projection: Projection) -> tuple[str, str]:
+    """Return where a name is found: ``(kind, key)``."""
+    if is_modulator(name):
+        return "post", f"{projection.modulators[name]}.x"  # (batch, post | 1, 1)
+    if name in rule.params:
+        return "value", f"{projection.label}.rule.{name}"
+    variable = split_variable(name)
+    if variable:
+        side = variable[1]
+        return side, f"{projection.pre if side == 'pre' else projection.post}.{variable[0]}"
+    return "local", name
+
+
+def _bind(mlp: Callable[..., Tensor], values: Tree) -> Callable[..., Tensor]:
+    return lambda *arguments: mlp(values, *arguments)
+
+
+def _tensor(value: Tensor | float, like: Tensor) -> Tensor:
+    return value if isinstance(value, Tensor) else like.new_full((1, 1), value)
+
+
+def _mlp(spec: MLP, stem: str) -> Callable[..., Tensor]:
+    layers = [_ACTIVATIONS[spec.activation]] * len(spec.hidden) + [_ACTIVATIONS[spec.out]]
+
+    def function(values: Tree, *arguments: Tensor | float) -> Tensor:
+        like = next(a for a in arguments if isinstance(a, Tensor))
+        tensors = [a if isinstance(a, Tensor) else like.new_full((), a) for a in arguments]
+        x = torch.stack(torch.broadcast_tensors(*tensors), -1)  # (batch, post, pre, inputs)
+        for i, activation in enumerate(layers):
+            weight, bias = values[f"{stem}.{i}.w"], values[f"{stem}.{i}.b"]
+            if weight.ndim == 3:  # one function per batch entry
+                x = torch.einsum("bpqi,boi->bpqo", x, weight) + bias[:, None, None, :]
+            else:
+                x = F.linear(x, weight, bias)
+            x = activation(x)
+        return x.squeeze(-1)
+
+    return function
+
+
+def make_update(network: Network, projection: Projection) -> Update:
+    """Build the plastic update of one projection.
+
+    Parameters
+    ----------
+    network : Network
+        The whole network (sizes, ``dt``).
+    projection : Projection
+        A projection with a rule.
+
+    Returns
+    -------
+    callable
+        ``update(values, pre, efficacy, x, currents, state) -> (w, traces)``; ``pre`` is the activity that the
+        projection carried in this step, ``x`` the new activity, ``state`` the old state.
+    """
+    rule, label = projection.rule, projection.label
+    if rule is None:
+        raise EngineError(f"projection '{label}' has no rule")
+    if rule.on_pre or rule.on_post or any(trace.method != "euler" for trace in rule.traces.values()):  # type: ignore[union-attr]
+        raise EngineError(f"rule '{rule.name}': the torch engine runs rate rules (dw or step) with euler traces")
+    post_size, pre_size = network[projection.post].size, network[projection.pre].size
+    dt = network.dt
+    constants = {"dt": dt, "n_pre": float(pre_size), "n_post": float(post_size)}
+    shared = (rule, projection, constants)
+    advancing = [(name, _Formula(e, *shared)) for name, e in rule.trace_expressions.items()]
+    dw = _Formula(rule.dw_expression, *shared) if rule.dw_expression else None
+    steps = [(a.target, _Formula(a.expression, *shared)) for a in rule.assignments["step"]]
+    assigned = [name for name in rule.traces if name in {target for target, _ in steps}]
+    shapes = {
+        name: (post_size if "post" in axes else 1, pre_size if "pre" in axes else 1)
+        for name, axes in rule.trace_axes.items()
+    }
+    limits = projection.limits
+    low, high = (
+        (None, None) if limits is None else (f"{label}.rule.{b}" if isinstance(b, str) else float(b) for b in limits)
+    )
+    axes = {"post": (-2,), "pre": (-1,), "both": (-2, -1)}
+    totals = [(name, axes[rule.sums[name].over], _Formula(e, *shared)) for name, e in rule.sum_expressions.items()]
+    post_key, mask_key, joint, traces = f"{projection.post}.x", f"{label}.mask", rule.joint, list(rule.traces)
+
+    def update(
+        values: Tree, pre: Tensor, efficacy: Tensor, x: Tree, currents: Tree, state: State
+    ) -> tuple[Tensor, Tree]:
+        w = state.w[label]
+        mask = values.get(mask_key)
+        local: Tree = {"w": w, "w_eff": efficacy, "pre": pre.unsqueeze(-2), "post": x[post_key].unsqueeze(-1)}
+        for name in traces:
+            local[name] = state.traces[f"{label}.{name}"]
+        sums = {}
+        for name, over, formula in totals:
+            terms = _tensor(formula(local, values, x, currents), w).expand_as(w)
+            sums[name] = (terms if mask is None else terms * mask).sum(over, keepdim=True)
+        local.update(sums)
+        new = {}
+        for name, formula in advancing:
+            value = local[name] + dt * formula(local, values, x, currents)
+            new[name] = value.expand(w.shape[0], *shapes[name])
+        if not joint:
+            local.update(new)
+        if dw is not None:
+            w = w + dt * dw(local, values, x, currents)
+        for target, formula in steps:
+            local[target] = _tensor(formula(local, values, x, currents), w)
+        if steps:
+            w = local["w"].expand_as(w)
+            new.update({name: local[name].expand(w.shape[0], *shapes[name]) for name in assigned})
+        if low is not None and high is not None:
+            w = maximum(w, values[low] if isinstance(low, str) else low)
+            w = minimum(w, values[high] if isinstance(high, str) else high)
+        w = w if mask is None else w * mask
+        return w, {f"{label}.{name}": value for name, value in new.items()}
+
+    return update

@@ -1,0 +1,256 @@
+"""Running a network over a sequence: resets, what to keep, checkpointed and compiled steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ..errors import EngineError
+from ..spec import Network
+from ..trajectory import Save, State, Trajectory
+from .program import Program, program
+
+__all__ = ["run", "simulate"]
+
+Flags = bool | Tensor | Sequence[bool]
+
+
+def simulate(
+    network: Network,
+    params: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    *,
+    learn: Flags = True,
+    reset: Flags = False,
+    state: State | None = None,
+    noise: Mapping[str, Tensor] | None = None,
+    stream: torch.Generator | None = None,
+    save: Save | None = None,
+    checkpoint_every: int | None = None,
+    compile: bool = False,
+) -> Trajectory:
+    """Run a network over a sequence of inputs, differentiably.
+
+    Parameters
+    ----------
+    network : Network
+        The description.
+    params : mapping of str to Tensor
+        Stored leaves; any may carry a batch axis in front, so that one call runs many rules.
+    inputs : mapping of str to Tensor
+        Input population -> ``(time, batch, n)``. Entries that the network does not have are left out.
+    learn : bool or (time,)
+        Where the plasticity rules run; elsewhere weights and traces stand still.
+    reset : bool or (time,)
+        Where activity goes back to its start before the step; weights and traces are kept.
+    state : State, optional
+        Continue from here; default: `start`.
+    noise : mapping of str to Tensor, optional
+        Population -> ``(time, batch, n)`` for texts that read ``noise``; drawn from ``stream`` by default.
+    stream : torch.Generator, optional
+        CPU generator for noise and for parameters that are drawn per episode.
+    save : Save, optional
+        What to keep besides the output.
+    checkpoint_every : int, optional
+        Keep activations of each ``checkpoint_every``-th step only and recompute the rest in the backward pass;
+        about ``sqrt(time)`` is a good value.
+    compile : bool
+        Compile the step with ``torch.compile``.
+
+    Returns
+    -------
+    Trajectory
+        Output ``(time, batch, n_out)``, the final state and what the plan kept.
+
+    Raises
+    ------
+    EngineError
+        If an input is missing or has another shape.
+
+    Notes
+    -----
+    Where no step learns and activity is reset at equal distances, the items between resets are independent: they are
+    answered at once, on an axis of their own, unless a plan keeps the trajectory.
+    """
+    made = program(network)
+    return run(
+        made,
+        params,
+        inputs,
+        learn=learn,
+        reset=reset,
+        state=state,
+        noise=noise,
+        stream=stream,
+        save=save,
+        checkpoint_every=checkpoint_every,
+        compile=compile,
+    )
+
+
+def run(
+    made: Program,
+    params: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    *,
+    learn: Flags = True,
+    reset: Flags = False,
+    state: State | None = None,
+    noise: Mapping[str, Tensor] | None = None,
+    stream: torch.Generator | None = None,
+    save: Save | None = None,
+    checkpoint_every: int | None = None,
+    compile: bool = False,
+) -> Trajectory:
+    """Run a program: `simulate`, for callers inside a compiled function, which cannot look a program up."""
+    first = _check_inputs(made, inputs)
+    n_steps, batch = first.shape[:2]
+    learns, resets = _flags(learn, n_steps, "learn"), _flags(reset, n_steps, "reset")
+    noise = _noise(made, noise, stream, first)
+    sequences = {name: inputs[name] for name in made.inputs}
+    period = _period(resets)
+    if state is None and save is None and not any(learns) and period < n_steps and made.foldable:
+        return _answer(made, params, sequences, noise, period, batch, stream, compile)
+    values = made.prepare(params)
+    beginning = made.start(params, batch, stream, first)
+    state = beginning if state is None else state
+    keep = _Keeper(made.network, save, beginning)
+    steps = {flag: made.step(flag, compile) for flag in (False, True) if flag in learns}
+
+    def segment(state: State, begin: int, end: int) -> tuple[State, list[Tensor], list[list[Tensor]]]:
+        outputs, kept = [], []
+        for t in range(begin, end):
+            if resets[t]:
+                state = State(beginning.x, state.w, state.traces)
+            now = {name: sequence[t] for name, sequence in sequences.items()}
+            state, currents = steps[learns[t]](values, state, now, {name: value[t] for name, value in noise.items()})
+            outputs.append(_output(made, state, currents))
+            if keep.wants(t):
+                kept.append(keep(state, currents))
+        return state, outputs, kept
+
+    outputs: list[Tensor] = []
+    kept: list[list[Tensor]] = []
+    length = checkpoint_every or n_steps
+    for begin in range(0, n_steps, length):
+        end = min(begin + length, n_steps)
+        if checkpoint_every and torch.is_grad_enabled():
+            state, new_outputs, new_kept = checkpoint(segment, state, begin, end, use_reentrant=False)  # type: ignore[misc]
+        else:
+            state, new_outputs, new_kept = segment(state, begin, end)
+        outputs += new_outputs
+        kept += new_kept
+    saved = (
+        {name: torch.stack(column) for name, column in zip(keep.names, zip(*kept, strict=True), strict=True)}
+        if kept
+        else {}
+    )
+    return Trajectory(torch.stack(outputs), state, saved, tuple(t for t in range(n_steps) if keep.wants(t)))
+
+
+class _Keeper:
+    """Chooses what a plan keeps from the state and the currents of a step."""
+
+    def __init__(self, network: Network, save: Save | None, state: State):
+        self.places: dict[str, tuple[str, str]] = {}
+        for key in state.x:
+            population, variable = key.split(".")
+            if population != "one":
+                self.places[f"{variable}.{population}"] = ("x", key)
+        for population in network.populations:
+            if not population.is_input:
+                self.places |= {
+                    f"{v}.{population.name}": ("current", f"{population.name}.{v}") for v in population.inputs
+                }
+        self.places |= {f"w.{key}": ("w", key) for key in state.w}
+        self.places |= {f"traces.{key}": ("traces", key) for key in state.traces}
+        self.names = save.choose(list(self.places)) if save else []
+        self.every = save.every if save else 0
+
+    def wants(self, t: int) -> bool:
+        return bool(self.every) and t % self.every == 0
+
+    def __call__(self, state: State, currents: Mapping[str, Tensor]) -> list[Tensor]:
+        found: dict[str, Any] = {"x": state.x, "w": state.w, "traces": state.traces, "current": currents}
+        return [found[kind][key] for kind, key in (self.places[name] for name in self.names)]
+
+
+def _output(made: Program, state: State, currents: Mapping[str, Tensor]) -> Tensor:
+    return state.x[made.output] if made.output in state.x else currents[made.output]
+
+
+def _answer(made, params, sequences, noise, period, batch, stream, compile) -> Trajectory:
+    """Answer independent items at once: ``(time, batch, n)`` becomes ``(period, batch, items, n)``."""
+
+    def fold(sequence: Tensor) -> Tensor:
+        return sequence.unflatten(0, (-1, period)).permute(1, 2, 0, 3)  # (period, batch, items, n)
+
+    folded = {name: fold(sequence) for name, sequence in sequences.items()}
+    folded_noise = {name: fold(value) for name, value in noise.items()}
+    first = next(iter(folded.values()))
+    n_items = first.shape[2]
+    values = made.prepare(params, items=True)
+    state = made.start(params, batch, stream, first)
+    state = state._replace(x={key: v.unsqueeze(1).expand(-1, n_items, -1) for key, v in state.x.items()})
+    step = made.step(False, compile)
+    outputs = []
+    for t in range(period):
+        now = {name: sequence[t] for name, sequence in folded.items()}
+        state, currents = step(values, state, now, {name: value[t] for name, value in folded_noise.items()})
+        outputs.append(_output(made, state, currents))
+    stacked = torch.stack(outputs)  # (period, batch, items, n_out)
+    last = state._replace(x={key: v[:, -1] for key, v in state.x.items()})
+    return Trajectory(stacked.permute(2, 0, 1, 3).flatten(0, 1), last)
+
+
+def _period(resets: Sequence[bool]) -> int:
+    """Return the distance between resets where it is always the same and divides the time; else the whole time."""
+    places = [t for t, flag in enumerate(resets) if flag]
+    if not places or places[0] != 0:
+        return len(resets)
+    gaps = {b - a for a, b in zip(places, [*places[1:], len(resets)], strict=True)}
+    return gaps.pop() if len(gaps) == 1 else len(resets)
+
+
+def _flags(flags: Flags, n_steps: int, name: str) -> list[bool]:
+    if isinstance(flags, bool):
+        return [flags] * n_steps
+    found = [bool(flag) for flag in (flags.tolist() if isinstance(flags, Tensor) else flags)]
+    if len(found) != n_steps:
+        raise EngineError(f"{name} has {len(found)} steps, the inputs have {n_steps}")
+    return found
+
+
+def _check_inputs(made: Program, inputs: Mapping[str, Tensor]) -> Tensor:
+    wanted = made.inputs
+    if not wanted:
+        raise EngineError(f"network '{made.network.name}' has no input population; give one an empty update")
+    shapes = set()
+    for name, size in wanted.items():
+        if name not in inputs:
+            raise EngineError(f"input '{name}' is missing; network '{made.network.name}' reads {', '.join(wanted)}")
+        sequence = inputs[name]
+        if sequence.ndim != 3 or sequence.shape[-1] != size:
+            raise EngineError(f"input '{name}' has shape {tuple(sequence.shape)}; allowed: (time, batch, {size})")
+        shapes.add(tuple(sequence.shape[:2]))
+    if len(shapes) != 1:
+        raise EngineError(f"inputs differ in (time, batch): {sorted(shapes)}")
+    return inputs[next(iter(wanted))]
+
+
+def _noise(
+    made: Program, noise: Mapping[str, Tensor] | None, stream: torch.Generator | None, like: Tensor
+) -> dict[str, Tensor]:
+    found = {}
+    for name, size in made.noisy.items():
+        if noise is not None and name in noise:
+            found[name] = noise[name]
+        elif stream is not None:
+            found[name] = torch.randn((*like.shape[:2], size), generator=stream, dtype=like.dtype).to(like.device)
+        else:
+            raise EngineError(f"population '{name}' reads noise; pass noise= or stream=")
+    return found

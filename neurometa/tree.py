@@ -1,0 +1,68 @@
+"""Flat parameter trees: ``dict[str, Tensor]`` with dotted names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .errors import SpecificationError
+
+__all__ = ["Tree", "detach", "expand", "spread", "stack"]
+
+Tree = dict[str, Tensor]
+
+
+def stack(trees: Sequence[Mapping[str, Tensor]]) -> Tree:
+    """Stack trees along a new batch axis in front: many rules, or many seeds, for one call.
+
+    Parameters
+    ----------
+    trees : sequence of mapping
+        Trees with the same names and shapes.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Leaves ``(len(trees), ...)``.
+
+    Examples
+    --------
+    >>> stack([{"eta": torch.tensor([[0.1]])}, {"eta": torch.tensor([[0.2]])}])["eta"].shape
+    torch.Size([2, 1, 1])
+    """
+    if not trees or any(set(tree) != set(trees[0]) for tree in trees):
+        raise SpecificationError("stack needs at least one tree, and the same names in all of them")
+    return {name: torch.stack([tree[name] for tree in trees]) for name in trees[0]}
+
+
+def spread(tree: Mapping[str, Tensor], n: int) -> Tree:
+    """Repeat every entry of the batch axis ``n`` times, in a row: rules x seeds become rules x seeds x tasks.
+
+    Parameters
+    ----------
+    tree : mapping
+        Leaves ``(batch, ...)``.
+    n : int
+        Repetitions, such as the number of tasks per rule.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Leaves ``(batch * n, ...)``; a batch of one is expanded without copying.
+    """
+    return {
+        name: leaf.expand(n, *leaf.shape[1:]) if leaf.shape[0] == 1 else leaf.repeat_interleave(n, 0)
+        for name, leaf in tree.items()
+    }
+
+
+def expand(tree: Mapping[str, Tensor], n: int) -> Tree:
+    """Give every leaf a batch axis of ``n`` in front, without copying."""
+    return {name: leaf.expand(n, *leaf.shape) for name, leaf in tree.items()}
+
+
+def detach(tree: Mapping[str, Tensor]) -> Tree:
+    """Return the tree cut from the graph of gradients."""
+    return {name: leaf.detach() for name, leaf in tree.items()}
