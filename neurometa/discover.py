@@ -26,7 +26,7 @@ def load(package: ModuleType, name: str, kind: str):
         The folder, for example ``neurometa.rules``.
     name : str
         Name of a module in it. The module holds the object of the same name, or one class whose name is the
-        module's in CamelCase.
+        module's in CamelCase, the kind appended or not (``plastic`` holds ``PlasticLearner``).
     kind : str
         Word for the error message, such as ``"rule"``.
 
@@ -39,7 +39,7 @@ def load(package: ModuleType, name: str, kind: str):
         raise SpecificationError(unknown(kind, name, names(package)))
     module = importlib.import_module(f"{package.__name__}.{name}")
     camel = "".join(word.capitalize() for word in name.split("_"))
-    for attribute in (name, camel):
+    for attribute in (name, camel, camel + kind.capitalize()):
         if attribute in vars(module):
             return vars(module)[attribute]
     raise SpecificationError(f"{module.__name__} defines neither '{name}' nor '{camel}'; name one of them so")

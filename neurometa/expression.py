@@ -48,37 +48,19 @@ FUNCTIONS: Mapping[str, int] = {
 POPULATION_FUNCTIONS: Mapping[str, int] = {"softmax": 1, "kwta": 2}
 
 _UNIT_STEMS = (
-    "metre meter gram second amp ampere kelvin mole mol candle radian hertz newton pascal joule watt coulomb volt "
-    "farad ohm siemens weber tesla henry lumen lux becquerel gray sievert katal liter litre molar"
-)
-_UNIT_PREFIXES = (
-    "",
-    "y",
-    "z",
-    "a",
-    "f",
-    "p",
-    "n",
-    "u",
-    "m",
-    "c",
-    "d",
-    "da",
-    "h",
-    "k",
-    "M",
-    "G",
-    "T",
-    "P",
-    "E",
-    "Z",
-    "Y",
+    "metre meter gramme gram second amp ampere kelvin mole mol molar candle radian steradian hertz newton pascal joule "
+    "watt coulomb volt farad ohm siemens weber tesla henry lumen lux becquerel gray sievert katal"
 )
 _UNIT_SHORT = (
-    "mV mA uA nA pA pF uF nF nS uS mS ms us Hz kHz MHz cm cm2 cm3 mm mm2 mm3 um um2 um3 mM uM nM kilogram kg celsius"
+    "mV mA uA nA pA pF uF nF nS uS mS ms us Hz kHz MHz cm cm2 cm3 mm mm2 mm3 um um2 um3 mM uM nM kg celsius "
+    "kilogram kilogram2 kilogram3 kilogramme kilogramme2 kilogramme3"
 )
 #: Unit names that Brian2 would read as units: never names of anything here.
-UNITS = frozenset(p + s for p in _UNIT_PREFIXES for s in _UNIT_STEMS.split()) | frozenset(_UNIT_SHORT.split())
+UNITS = frozenset(
+    [p + stem + power for p in ("", *"yzafpnumkMGTPEZY") for stem in _UNIT_STEMS.split() for power in ("", "2", "3")]
+    + [p + stem for p in ("", "da", *"yzafpnumcdhkMGTPEZY") for stem in ("liter", "litre")]
+    + _UNIT_SHORT.split()
+)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _CHARACTER = re.compile(r"[^A-Za-z0-9_+\-*/().,<>=! \t\r\n]")
@@ -233,10 +215,10 @@ def parse(
     --------
     >>> sorted(parse("eta*m*elig - decay*w").names)
     ['decay', 'elig', 'eta', 'm', 'w']
-    >>> parse("w^2", "rule 'r': dw")
+    >>> parse("w^2", "rule 'r': dw")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    neurometa.errors.ExpressionError: rule 'r': dw, column 2 of "w^2": the operator "^" is not supported, use "**" instead
+    neurometa.errors.ExpressionError: rule 'r': dw, column 2 of "w^2": the operator "^" is not supported, use "**" ...
     """
     if not isinstance(text, str):
         raise ExpressionError(f'{where or "expression"} must be text such as "eta*pre*post", not {type(text).__name__}')
@@ -276,6 +258,8 @@ def parse_assignments(text: str, where: str = "", functions: Mapping[str, int] =
     >>> [(a.target, a.expression.text) for a in parse_assignments("w += m*elig; elig = 0.9*elig")]
     [('w', 'w + (m*elig)'), ('elig', '0.9*elig')]
     """
+    if not isinstance(text, str):
+        raise ExpressionError(f'{where or "text"} must be text such as "w = w + eta", not {type(text).__name__}')
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"{where or 'text'} has {len(text)} characters; at most {MAX_LENGTH} are allowed")
     assignments = []
@@ -409,8 +393,8 @@ class _Writer:
 
     def write(self, node: ast.expr) -> str | float:
         """Return source text, or the number that the node always is."""
-        if isinstance(node, ast.Constant):
-            return float(node.value)  # type: ignore[arg-type]
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+            return float(node.value)
         if isinstance(node, ast.Name):
             return float(self.constants[node.id]) if node.id in self.constants else node.id
         if isinstance(node, ast.UnaryOp):

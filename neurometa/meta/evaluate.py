@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..learners import Learner
+from ..learners import Learner, PlasticLearner
 from ..streams import generator
 from ..tasks.base import Episode, Part, Task
 from .run import Run
@@ -172,10 +172,9 @@ def evaluate(
     leaf = next(iter(run.params.values()))
     options: dict[str, Any] = {"n_episodes": n_episodes, "seed": run.seed if seed is None else seed, "split": split}
     options |= {"device": leaf.device, "dtype": leaf.dtype}
-    named = {"learned": True, "plasticity off (alpha = 0)": False} if controls else {"learned": True}
     rows = []
-    for name, plastic in named.items():
-        if plastic or getattr(getattr(run.learner, "network", None), "plastic", ()):
+    for name, plastic in {"learned": True, "plasticity off (alpha = 0)": False}.items():
+        if plastic or (controls and isinstance(run.learner, PlasticLearner)):
             scores = score_run(run.learner, run.params, run.task, plastic=plastic, **options)
             rows.append(Row(name, *interval(scores), len(scores), "episodes"))
     if controls:

@@ -60,7 +60,7 @@ class Run:
         return {n: constrain_leaf(leaf.param, self.params[n]) for n, leaf in network.leaves.items() if n in self.params}
 
     def rule_values(self) -> dict[str, float]:
-        """Return the learned rule: every value of the group ``rule`` by name, constrained (its mean where it has many)."""
+        """Return the learned rule: each value of the group ``rule`` by name, constrained (its mean if it has many)."""
         network = getattr(self.learner, "network", None)
         leaves: Mapping[str, Any] = network.leaves if isinstance(network, Network) else {}
         return {

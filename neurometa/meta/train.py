@@ -167,9 +167,8 @@ class _Loop:
         self.learned: Tree = {name: leaf for name, leaf in params.items() if groups.get(name) in learn}
         self.fixed: Tree = {name: leaf for name, leaf in params.items() if name not in self.learned}
         if not self.learned:
-            raise SpecificationError(
-                f"learn={learn} leaves nothing to learn; this learner has the groups {', '.join(sorted({*groups.values()}))}"
-            )
+            found = ", ".join(sorted({*groups.values()}))
+            raise SpecificationError(f"learn={learn} leaves nothing to learn; this learner has the groups {found}")
         self.state: Any = outer.init(self.learned)
         self.iteration, self.seconds = 0, 0.0
         self.score: float | None = None
@@ -221,8 +220,8 @@ class _Loop:
                 self.checkpoint()  # the parameters before this step are good
             where = f" (checkpoint of iteration {self.iteration} in {self.folder.path})" if self.folder else ""
             raise TrainingError(
-                f"{bad[0]} is {metrics[bad[0]]} at iteration {self.iteration + 1}; the parameters before it are kept{where}; "
-                "try a smaller learning rate or clip"
+                f"{bad[0]} is {metrics[bad[0]]} at iteration {self.iteration + 1}; the parameters before it are "
+                f"kept{where}; try a smaller learning rate or clip"
             )
         self.learned, self.state = learned, state
         self.iteration += 1
@@ -255,9 +254,16 @@ class _Loop:
     def checkpoint(self) -> None:
         if self.folder is None:
             return
-        record = {"params": self.params, "state": tuple(self.state), "streams": self.streams.state_dict()}
-        record |= {"iteration": self.iteration, "seconds": self.seconds, "score": self.score}
-        self.folder.save("last", {**record, "best": self.best[0] if self.best else None})
+        record = {
+            "params": self.params,
+            "state": tuple(self.state),
+            "streams": self.streams.state_dict(),
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "score": self.score,
+            "best": self.best[0] if self.best else None,
+        }
+        self.folder.save("last", record)
 
     def result(self) -> Run:
         params = self.best[1] if self.best else self.params

@@ -29,7 +29,6 @@ def get(name: str) -> Callable[..., Network]:
     return discover.load(sys.modules[__name__], name, "network")
 
 
-def __getattr__(name: str) -> Callable[..., Network]:
-    if name.startswith("_"):
-        raise AttributeError(name)
-    return get(name)
+
+# The attribute of this package is the network itself, not the module that holds it.
+globals().update({name: get(name) for name in names()})

@@ -22,3 +22,7 @@ def get(name: str) -> PlasticityRule:
     'eta*post*(pre - post*w)'
     """
     return discover.load(sys.modules[__name__], name, "rule")
+
+
+# The attribute of this package is the rule itself, not the module that holds it.
+globals().update({name: get(name) for name in names()})

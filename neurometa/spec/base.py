@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import keyword
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -17,9 +19,11 @@ __all__ = ["Description", "check_choice", "check_name", "decode", "encode"]
 
 _KINDS: dict[str, type[Description]] = {}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
-#: Names with a meaning in Brian2 or in every text here; none may be declared.
+#: Names with a meaning in Brian2, in every text here, in JSON or in the parameter tree; none may be declared.
 RESERVED = frozenset(
-    "e pi inf nan t dt i j N xi one noise pre post w w_eff n_pre n_post int lambda not_refractory".split()
+    "e pi inf nan t dt i j N xi one noise pre post w w_eff n_pre n_post int delay t_in_timesteps "
+    "not_refractory refractory refractory_until tan arcsin arccos sinh cosh log10 log1p expm1 exprel floor ceil "
+    "rand randn poisson timestep kind trunk learner model".split()
 )
 
 D = TypeVar("D", bound="Description")
@@ -49,7 +53,11 @@ class Description:
 
     def to_json(self, indent: int | None = None) -> str:
         """Return the description as JSON text that `from_json` reads back."""
-        return json.dumps(encode(self), indent=indent)
+        return self._json if indent is None else json.dumps(encode(self), indent=indent)
+
+    @cached_property
+    def _json(self) -> str:
+        return json.dumps(encode(self))
 
     @classmethod
     def from_json(cls: type[D], text: str) -> D:
@@ -62,7 +70,7 @@ class Description:
         """
         try:
             found = decode(json.loads(text))
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise SpecificationError(f"not JSON: {error}") from None
         if not isinstance(found, cls):
             raise SpecificationError(f"found a {type(found).__name__} where a {cls.__name__} was expected")
@@ -113,7 +121,7 @@ def decode(value: Any) -> Any:
         if "kind" not in value:
             return fields
         kind = value["kind"]
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             raise SpecificationError(unknown("kind of description", str(kind), _KINDS))
         try:
             return _KINDS[kind](**fields)
@@ -128,7 +136,8 @@ def check_name(name: Any, where: str, taken: Mapping[str, Any] | frozenset[str] 
     """Refuse a name that cannot be declared, and say why."""
     if not isinstance(name, str) or not _NAME.match(name) or "__" in name:
         raise SpecificationError(f"{where}: {name!r} is not a name; use letters, digits and single underscores")
-    if name in RESERVED or name in FUNCTIONS or name in POPULATION_FUNCTIONS or name in UNITS:
+    meant = name in RESERVED or name in FUNCTIONS or name in POPULATION_FUNCTIONS or name in UNITS
+    if meant or name.startswith("xi_") or keyword.iskeyword(name):
         raise SpecificationError(f"{where}: the name '{name}' is reserved; choose another")
     if name.endswith(("_pre", "_post")):
         raise SpecificationError(f"{where}: '{name}' may not end in _pre or _post; choose another")

@@ -117,12 +117,13 @@ class Network(Description):
         if projection.mask == "one_to_one" and pre.size != post.size:
             raise SpecificationError(f"{where}: mask 'one_to_one' needs equal sizes, found {pre.size} and {post.size}")
         self._check_modulators(projection.modulators, post, where)
-        for name in projection.rule.variables if projection.rule else ():
+        rule = projection.rule
+        for name in rule.variables if rule else ():
             variable, side = split_variable(name) or ("", "")
             population = pre if side == "pre" else post
-            if variable not in population.variables:
+            if rule and variable not in population.variables:
                 raise SpecificationError(
-                    f"{where}: rule '{projection.rule.name}' reads '{name}', but population '{population.name}' has "  # type: ignore[union-attr]
+                    f"{where}: rule '{rule.name}' reads '{name}', but population '{population.name}' has "
                     f"the variables {', '.join(population.variables)}"
                 )
 
@@ -139,7 +140,8 @@ class Network(Description):
     @cached_property
     def modulators(self) -> frozenset[str]:
         """Names of the populations that act as neuromodulators and are computed by the network."""
-        named = {s for part in (*self.populations, *self.projections) for s in part.modulators.values()}
+        parts: tuple[Population | Projection, ...] = (*self.populations, *self.projections)
+        named = {source for part in parts for source in part.modulators.values()}
         return frozenset(name for name in named if not self[name].is_input)
 
     @cached_property

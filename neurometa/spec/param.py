@@ -94,12 +94,23 @@ class Param(Description):
             )
         if self.minimum is not None and self.constraint == "fraction":
             raise SpecificationError("Param: a fraction takes no minimum")
-        if isinstance(self.init, int | float) and not isinstance(self.init, bool):
-            low = self.minimum if self.minimum is not None else (0.0 if self.constraint != "free" else None)
-            if low is not None and not self.init > low:
-                raise SpecificationError(f"Param: init {self.init} must lie above {low}")
-            if self.constraint == "fraction" and not self.init < 1:
-                raise SpecificationError(f"Param: init {self.init} of a fraction must lie below 1")
+        low = self.minimum if self.minimum is not None else (0.0 if self.constraint != "free" else None)
+        if low is not None:
+            self._check_range(low)
+
+    def _check_range(self, low: float) -> None:
+        """Refuse an initial value that the constraint cannot store."""
+        init = self.init.init if isinstance(self.init, PerEpisode) else self.init
+        if isinstance(init, Normal | Orthogonal):
+            raise SpecificationError(
+                f"Param: a {type(init).__name__} start may leave the range above {low}; use a number or a Uniform"
+            )
+        drawn = isinstance(init, Uniform)
+        smallest, largest = (init.low, init.high) if isinstance(init, Uniform) else (init, init)
+        if not (smallest > low or (drawn and smallest == low)):
+            raise SpecificationError(f"Param: init {init} must lie above {low}")
+        if self.constraint == "fraction" and not (largest < 1 or (drawn and largest == 1)):
+            raise SpecificationError(f"Param: init {init} of a fraction must lie below 1")
 
     @property
     def per_episode(self) -> bool:

@@ -81,23 +81,25 @@ class Population(Description):
         if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
             raise SpecificationError(f"{where}: size is {self.size!r}; it must be a whole number above 0")
         check_choice(self.method, ("euler", "exact"), f"{where}: method")
-        taken: dict[str, str] = {}
+        taken: dict[str, str] = dict.fromkeys(self.modulators, "modulator")
         targets = [k[1:-3] if _is_derivative(k) else k for k in self.update]
         if self.update and "x" not in targets and self.spikes is None:
             raise SpecificationError(f"{where}: no text updates 'x', the activity that projections carry")
-        if self.update:
-            for kind, names in (("variable", targets), ("input", self.inputs), ("parameter", self.params)):
-                for name in names:
-                    check_name(name, f"{where}, {kind}", taken)
-                    taken[name] = kind
+        inputs = self.inputs if self.update else ()
+        for kind, names in (("variable", targets), ("input", inputs), ("parameter", self.params)):
+            for name in names:
+                check_name(name, f"{where}, {kind}", taken)
+                taken[name] = kind
         for name in self.start:
             if name not in targets:
                 raise SpecificationError(
                     f"{where}: start names '{name}'; its variables are {', '.join(targets) or 'none'}"
                 )
         for label, param in self.all_params.items():
-            if param.per not in ("scalar", "neuron"):
-                raise SpecificationError(f"{where}: parameter '{label}' must be per scalar or neuron")
+            if not isinstance(param, Param) or param.per not in ("scalar", "neuron"):
+                raise SpecificationError(f"{where}: parameter '{label}' must be a Param per scalar or neuron")
+            if param.per_episode and label in self.params:
+                raise SpecificationError(f"{where}: parameter '{label}' cannot be drawn per episode; only a start can")
         allowed = {*targets, *self.inputs, *self.params, *self.modulators, "noise", "dt"}
         for label, expression in self.expressions.items():
             for name in sorted(expression.names - allowed):

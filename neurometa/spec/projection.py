@@ -9,7 +9,7 @@ from functools import cached_property
 
 from ..errors import SpecificationError
 from ..expression import Expression, parse
-from .base import Description, check_choice, check_name
+from .base import RESERVED, Description, check_choice, check_name
 from .param import Normal, Param, Uniform
 from .population import modulator_names
 from .rule import PlasticityRule
@@ -80,12 +80,19 @@ class Projection(Description):
         where = f"projection '{self.label}'"
         if not re.match(r"[A-Za-z][A-Za-z0-9_]*\Z", self.label):
             raise SpecificationError(f"{where}: the name must be letters, digits and underscores")
+        if self.label in RESERVED:
+            raise SpecificationError(f"{where}: the name is reserved; choose another")
         object.__setattr__(self, "modulators", modulator_names(self.modulators, where))
         self._freeze("params", "modulators")
-        for name, param in self.params.items():
-            check_name(name, f"{where}, parameter", frozenset(self.rule.traces if self.rule else ()))
-            if param.per == "neuron":
-                raise SpecificationError(f"{where}: parameter '{name}' must be per scalar, post, pre or synapse")
+        for name in self.params:
+            check_name(name, f"{where}, parameter", frozenset((*self.modulators, *(self.rule.traces if self.rule else ()))))
+        for name, param in {"w": self.weight, **self.params}.items():
+            if not isinstance(param, Param) or param.per == "neuron":
+                raise SpecificationError(
+                    f"{where}: parameter '{name}' must be a Param per scalar, post, pre or synapse"
+                )
+            if param.per_episode and name != "w":
+                raise SpecificationError(f"{where}: parameter '{name}' cannot be drawn per episode; only w can")
         if not isinstance(self.mask, Random):
             check_choice(self.mask, (None, "no_self", "one_to_one"), f"{where}: mask")
         check_choice(self.sign, (None, "excitatory", "inhibitory"), f"{where}: sign")
@@ -93,16 +100,20 @@ class Projection(Description):
         allowed = ("w", *self.params, *traces, *self.modulators, "dt", "n_pre", "n_post")
         for name in sorted(self.efficacy_expression.names - set(allowed)):
             raise SpecificationError(f"{where}: efficacy reads unknown name '{name}'; it may read {', '.join(allowed)}")
-        for name in self.rule.modulators if self.rule else ():
-            if name not in self.modulators:
+        rule = self.rule
+        for name in rule.modulators if rule else ():
+            if rule and name not in self.modulators:
                 raise SpecificationError(
-                    f"{where}: rule '{self.rule.name}' reads the modulator '{name}'; "  # type: ignore[union-attr]
+                    f"{where}: rule '{rule.name}' reads the modulator '{name}'; "
                     f'name its population, such as modulators={{"{name}": "dopamine"}}'
                 )
         if self.bounds is not None:
             self._freeze("bounds")
-            if len(self.bounds) != 2 or not all(isinstance(b, int | float) for b in self.bounds):
-                raise SpecificationError(f"{where}: bounds is {self.bounds}; allowed: two numbers")
+            numbers = len(self.bounds) == 2 and all(isinstance(b, int | float) for b in self.bounds)
+            if not numbers or not self.bounds[0] < self.bounds[1]:  # type: ignore[operator]
+                raise SpecificationError(
+                    f"{where}: bounds is {self.bounds}; allowed: two numbers (low, high) with low < high"
+                )
 
     @property
     def label(self) -> str:

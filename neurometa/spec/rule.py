@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 
 from ..errors import SpecificationError
 from ..expression import FUNCTIONS, Assignment, Expression, parse, parse_assignments
@@ -73,6 +74,8 @@ class MLP(Description):
 
     def __post_init__(self):
         self._freeze("hidden")
+        if not all(isinstance(n, int) and n > 0 for n in (self.inputs, *self.hidden)):
+            raise SpecificationError(f"MLP: inputs {self.inputs}, hidden {self.hidden}: whole numbers above 0")
         check_choice(self.activation, ("leaky_relu", "relu", "tanh", "sigmoid"), "MLP: activation")
         check_choice(self.out, ("linear", "leaky_relu", "relu", "tanh", "sigmoid"), "MLP: out")
 
@@ -152,7 +155,7 @@ class PlasticityRule(Description):
         if not re.match(r"[A-Za-z][A-Za-z0-9_]*\Z", str(self.name)):
             raise SpecificationError(f"{where}: the name must be letters, digits and underscores")
         traces = {k: Trace(v) if isinstance(v, str) else v for k, v in self.traces.items()}
-        object.__setattr__(self, "traces", type(self.traces)(traces))
+        object.__setattr__(self, "traces", MappingProxyType(traces))
         taken: dict[str, str] = {}
         for kind in ("traces", "params", "functions", "sums"):
             for name in getattr(self, kind):
@@ -192,10 +195,12 @@ class PlasticityRule(Description):
     def _check_names(self, where: str) -> None:
         for label, expressions, local in self._labelled():
             for expression in expressions:
+                hidden = self.sums if label.startswith("sum ") else ()  # sums are taken at once
+                readable = [name for name in self.declared if name not in hidden]
                 for name in sorted(expression.names - set(local)):
-                    if name in self.declared or is_modulator(name) or split_variable(name):
+                    if name in readable or is_modulator(name) or split_variable(name):
                         continue
-                    allowed = ", ".join((*self.declared, *self.functions))
+                    allowed = ", ".join((*readable, *self.functions))
                     column = re.search(rf"\b{name}\b", expression.text)
                     place = f' at column {column.start() + 1} of "{expression.text}"' if column else ""
                     raise SpecificationError(
@@ -214,14 +219,16 @@ class PlasticityRule(Description):
         for label in ("step", "on_pre", "on_post"):
             statements = self.assignments[label]
             for i, statement in enumerate(statements):
-                if statement.target not in ("w", *self.traces) and (
-                    label != "step" or statement.target in self.declared
-                ):
-                    allowed = ", ".join(("w", *self.traces))
-                    raise SpecificationError(
-                        f"rule '{self.name}': {label} assigns '{statement.target}'; allowed: {allowed} or a new local name"
-                    )
+                if statement.target not in ("w", *self.traces):
+                    self._check_local(label, statement.target)
                 yield label, (statement.expression,), tuple(a.target for a in statements[:i])
+
+    def _check_local(self, label: str, name: str) -> None:
+        where = f"rule '{self.name}': {label} assigns '{name}'"
+        if label != "step" or name in self.declared or name in self.functions or is_modulator(name):
+            local = " or a new local name" if label == "step" else ""
+            raise SpecificationError(f"{where}; allowed: {', '.join(('w', *self.traces))}{local}")
+        check_name(name, where)
 
     @cached_property
     def _functions(self) -> dict[str, int]:
@@ -280,11 +287,17 @@ class PlasticityRule(Description):
         for statement in statements:
             if statement.target != "w":
                 sources.setdefault(statement.target, set()).update(statement.expression.names)
-        event = {a.target: {side} for side in ("pre", "post") for a in self.assignments[f"on_{side}"]}
-        axes = {name: frozenset(event.get(name, ())) for name in sources}
+        events = [(a.target, side) for side in ("pre", "post") for a in self.assignments[f"on_{side}"]]
+        axes = {name: frozenset(side for target, side in events if target == name) for name in sources}
         for _ in sources:  # a trace may read another one: repeat until nothing grows
-            axes = {k: axes[k].union(*(self._axes(n, axes) for n in names)) for k, names in sources.items()}
-        return {name: axes[name] or _BOTH for name in self.traces}
+            axes = self._grown(axes, sources)
+        axes |= {name: _BOTH for name in self.traces if not axes[name]}
+        for _ in sources:  # and those that read one without axes of its own
+            axes = self._grown(axes, sources)
+        return {name: axes[name] for name in self.traces}
+
+    def _grown(self, axes: Mapping[str, frozenset[str]], sources: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+        return {k: axes[k].union(*(self._axes(n, axes) for n in names)) for k, names in sources.items()}
 
     def _axes(self, name: str, known: Mapping[str, frozenset[str]]) -> frozenset[str]:
         if name in known:

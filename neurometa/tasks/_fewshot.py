@@ -244,7 +244,7 @@ def permutation(seed: int, n: int) -> np.ndarray:
     Examples
     --------
     >>> permutation(0, 6)
-    array([1, 2, 4, 5, 0, 3])
+    array([3, 2, 1, 0, 4, 5])
     """
     return np.argsort(np.random.PCG64(seed).random_raw(n), kind="stable")
 

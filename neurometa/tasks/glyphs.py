@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -31,14 +31,15 @@ SPREAD = {
 
 @dataclass(frozen=True, kw_only=True)
 class Glyphs(FewShot):
-    """Classify characters of two to four random strokes, each drawn by many hands.
+    """Classify characters of two to five random strokes, each drawn by many hands.
 
     A class is two to five lines and curves (cubic Bezier curves, some of which start where the one before ended). An
     instance moves their control points, goes through a random affine map (rotation, scale, shear, shift), and is drawn
-    with a pen of random width. As hard as Omniglot for pixels (nearest neighbour .53, Omniglot .47 to .50), and like it
-    easy for a metric: with seed 0, 5-way 1-shot, a prototypical network of three stride-2 convolutions of 32 channels
-    (first kernel 5x5, Adam 3e-3 with cosine decay, 2,000 iterations of ten 20-way episodes, 1 minute on one core)
-    scores .93 on the test classes.
+    with a pen of random width.
+
+    Measured, 5-way 1-shot, defaults: a pixel nearest neighbour scores .538 (below; Omniglot .47 to .50), and a
+    prototypical network of three stride-2 convolutions of 32 channels scores .934 on the test classes after a minute
+    on one core (``pytest -m slow tests/tasks/test_glyphs.py``).
 
     Parameters
     ----------
@@ -66,8 +67,8 @@ class Glyphs(FewShot):
     >>> episode = task.sample(torch.Generator().manual_seed(0), 3, "test")
     >>> episode.support.inputs["stimulus"].shape, task.floor()
     (torch.Size([5, 3, 784]), 0.2)
-    >>> {name: round(score, 2) for name, score in Glyphs().references().items()}
-    {'pixel nearest neighbour': 0.53}
+    >>> abs(Glyphs().references()["pixel nearest neighbour"] - 0.538) < 0.005
+    True
     """
 
     seed: int = 0
@@ -107,7 +108,8 @@ class Glyphs(FewShot):
     def images(self, split: str, device: torch.device) -> Tensor:
         """Return the drawings of a split."""
         ids = self.class_ids(split)
-        return _resident(self._plain(), device)[int(ids[0]) : int(ids[-1]) + 1]
+        same = replace(self._plain(), n_held_out=1, n_validation=1)
+        return _resident(same, device)[int(ids[0]) : int(ids[-1]) + 1]
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,95 @@
+"""Figures of runs, drawn without a display. matplotlib is imported when a figure is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["COLOURS", "new_figure", "plot_learning_curve", "plot_scores", "save_figure"]
+
+#: Okabe & Ito's palette, told apart by colour-blind readers.
+COLOURS = {
+    "blue": "#0072B2",
+    "orange": "#E69F00",
+    "green": "#009E73",
+    "red": "#D55E00",
+    "grey": "#7F7F7F",
+    "black": "#000000",
+}
+
+
+def new_figure(columns: int, rows: int = 1, width: float = 7.2, height: float = 2.6) -> tuple[Any, np.ndarray]:
+    """Return a figure and its axes ``(rows, columns)``; sizes in inches, 7.2 is two journal columns."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=200)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=7)
+    return figure, axes
+
+
+def save_figure(figure: Any, path: str | Path) -> Path:
+    """Write a figure (format by its ending) and return the path."""
+    for axis in figure.axes:
+        for label in (axis.xaxis.label, axis.yaxis.label, axis.title):
+            label.set_size(8)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target)
+    return target
+
+
+def plot_learning_curve(axis: Any, history: Sequence[Mapping[str, float]], score_name: str) -> None:
+    """Plot loss and validation score over episodes.
+
+    Parameters
+    ----------
+    axis : matplotlib Axes
+        Where to draw.
+    history : sequence of mapping
+        Records with ``episodes``, ``loss`` and sometimes ``validation``.
+    score_name : str
+        Label of the score.
+    """
+    episodes = [record["episodes"] for record in history]
+    axis.plot(episodes, [record["loss"] for record in history], color=COLOURS["grey"], lw=0.8)
+    axis.set(xlabel="episodes", ylabel="meta-training loss", title="learning")
+    scored = [record for record in history if "validation" in record]
+    if scored:
+        other = axis.twinx()
+        x, y = [r["episodes"] for r in scored], [r["validation"] for r in scored]
+        other.plot(x, y, color=COLOURS["blue"], marker="o", ms=2.5, lw=1)
+        other.set_ylabel(f"validation {score_name}", color=COLOURS["blue"], size=8)
+        other.tick_params(labelsize=7)
+        other.spines["top"].set_visible(False)
+
+
+def plot_scores(axis: Any, rows: Sequence[tuple[str, float, float | None, float | None]], score_name: str) -> None:
+    """Plot named scores with their intervals as points on a line each.
+
+    Parameters
+    ----------
+    axis : matplotlib Axes
+        Where to draw.
+    rows : sequence of (name, mean, low, high)
+        ``low`` and ``high`` None: a known value, drawn as a diamond.
+    score_name : str
+        Label.
+    """
+    for y, (_, mean, low, high) in enumerate(rows):
+        known = low is None or high is None
+        if not known:
+            axis.plot([low, high], [y, y], color=COLOURS["blue"], lw=2)
+        axis.plot(mean, y, marker="D" if known else "o", ms=4, color=COLOURS["grey" if known else "blue"])
+        axis.annotate(f"{mean:.3f}", (mean, y), textcoords="offset points", xytext=(0, 5), ha="center", size=6)
+    axis.set_yticks(range(len(rows)), [row[0] for row in rows], size=7)
+    axis.set_ylim(len(rows) - 0.5, -0.7)
+    axis.margins(x=0.15)
+    axis.set(xlabel=score_name)

@@ -1,0 +1,1 @@
+"""The command line: parsing with tyro, progress and tables with rich."""

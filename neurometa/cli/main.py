@@ -1,0 +1,58 @@
+"""The command ``neurometa``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import tyro
+
+from .lists import Data, Learners, Networks, Rules, Tasks
+from .quickstart import Quickstart
+from .script import guarded, parse
+from .train import Evaluate, Train
+
+__all__ = ["main"]
+
+DESCRIPTION = """A laboratory for learning rules.
+
+Write a plasticity rule once, as an equation; meta-learn it over thousands of tasks at once, and read how it does
+beside its floor, its ceiling and its controls. Start with: neurometa quickstart"""
+
+
+def _command(kind: type, name: str) -> Any:
+    return Annotated[kind, tyro.conf.subcommand(name, description=inspect.getdoc(kind) or "")]
+
+
+Command = (
+    _command(Quickstart, "quickstart")
+    | _command(Train, "train")
+    | _command(Evaluate, "evaluate")
+    | _command(Rules, "rules")
+    | _command(Tasks, "tasks")
+    | _command(Networks, "networks")
+    | _command(Learners, "learners")
+    | _command(Data, "data")
+)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given in (["--version"], ["-V"]):
+        from .. import __version__
+
+        print(f"neurometa {__version__}")
+        return 0
+    return guarded(lambda: parse(Command, given or ["--help"], "neurometa", description=DESCRIPTION).run())
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""``neurometa train`` and ``neurometa evaluate``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from ..errors import SpecificationError, unknown
+from ..learners import Learner
+from ..meta.evaluate import evaluate
+from ..meta.run import Run, load_run
+from ..meta.settings import options_of
+from ..meta.train import meta_train
+from ..outer import Backprop
+from ..spec import Network
+from ..tasks.base import Task
+from . import choose
+from .output import print_json, print_table
+from .progress import training_progress
+
+__all__ = ["Evaluate", "Train", "assemble"]
+
+
+def assemble(
+    task: Task, network: str, rule: str, learner: str, trunk: str, given: dict[str, dict[str, str]]
+) -> Learner:
+    """Build a learner for a task from what a user typed."""
+    front = choose.trunk_for(task, trunk, given["trunk"])
+    builder = choose.network_builder(network)
+    settings = choose.call_options(builder, given["network"], "network")
+    if rule:
+        settings["rule"] = choose.choose_rule(rule)
+    description = builder(front.n_features if front else task.n_in, task.n_out, **settings)
+    if not isinstance(description, Network):
+        raise SpecificationError(f"network '{network}' returned a {type(description).__name__}, not a Network")
+    cls = choose.learner_class(learner)
+    return cls(description, front, **options_of("learner", cls, given["learner"], ("network", "trunk")))  # type: ignore[call-arg]
+
+
+@dataclass
+class Train:
+    """Meta-train a network on a task and keep the run in a folder.
+
+    Names are those that `neurometa tasks`, `networks`, `rules` and `learners` list. A task, network, rule or learner
+    may also be PATH.py:NAME (the file is executed), and a rule may be typed as its equation:
+    neurometa train --task volatility --network tracker --rule "dw = m*pre*error_post"
+    """
+
+    task: str = "glyphs"
+    """Where episodes come from."""
+    network: str = "modulated"
+    """What is trained."""
+    rule: str = ""
+    """Plasticity rule: a name, PATH.py:NAME, or an equation; default: the network's own."""
+    learner: str = "plastic"
+    """How the network adapts within a task."""
+    trunk: str = "auto"
+    """Feature extractor: auto (conv before images), conv or none."""
+    run_dir: Annotated[Path | None, tyro.conf.arg(name="run")] = None
+    """Run folder; default: runs/TASK-NETWORK-SEED."""
+    iterations: int = 1000
+    """Meta-iterations."""
+    tasks: int = 64
+    """Tasks in each iteration."""
+    lr: float = 1e-3
+    """Learning rate of the outer loop (Adam)."""
+    schedule: str = "cosine"
+    """Learning rate over the run: cosine or constant."""
+    clip: float = 1.0
+    """Largest norm of the meta-gradient; 0: no clipping."""
+    learn: tuple[str, ...] = ("w0", "rule", "modulator", "trunk")
+    """Groups that are meta-learned; the rest keeps its initial values."""
+    seed: int = 0
+    """Seed of everything random."""
+    validate_every: int = 100
+    """Iterations between validations; the best parameters are kept. 0: never."""
+    set: tuple[str, ...] = ()
+    """Further options, such as task.n_way=20 network.n_hidden=32 learner.compile=true trunk.precision=bfloat16."""
+    device: str = ""
+    """Torch device, such as cuda; default: torch's own."""
+    float64: bool = False
+    """Compute in double precision."""
+    resume: bool = False
+    """Continue the run in the folder."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Train, then print where the run is and what was learned."""
+        given = choose.options(self.set)
+        cls = choose.task_class(self.task)
+        task = cls(**options_of("task", cls, given["task"]))
+        learner = assemble(task, self.network, self.rule, self.learner, self.trunk, given)
+        stem = "-".join(part.rpartition(":")[2] for part in (self.task, self.network))
+        folder = self.run_dir or Path("runs") / f"{stem}-{self.seed}"
+        outer = Backprop(self.lr, self.schedule, self.clip, **options_of("outer", Backprop, given["outer"]))
+        with training_progress("meta-training", task.score_name, self.json) as report:
+            run = meta_train(
+                learner,
+                task,
+                outer,
+                n_iterations=self.iterations,
+                n_tasks=self.tasks,
+                seed=self.seed,
+                learn=self.learn,
+                validate_every=self.validate_every,
+                run_dir=folder,
+                resume=self.resume,
+                on_progress=report,
+                device=device(self.device),
+                dtype=torch.double if self.float64 else None,
+            )
+        summary: dict[str, Any] = {"run": str(folder), "iterations": run.iteration, "rule": run.rule_values()}
+        summary |= {"loss": run.history[-1]["loss"] if run.history else None}
+        if self.json:
+            print_json(summary)
+        else:
+            print(f"run folder: {folder}")
+            for name, value in run.rule_values().items():
+                print(f"  {name} = {value:.4g}")
+            print(f"next: neurometa evaluate {folder}")
+        return 0
+
+
+@dataclass
+class Evaluate:
+    """Score a run on held-out test tasks, beside its floor, its ceiling and itself without plasticity."""
+
+    run_dir: tyro.conf.Positional[Path]
+    """Run folder, as `neurometa train` made it."""
+    episodes: int = 2000
+    """Test tasks."""
+    seed: int | None = None
+    """Seed of the test tasks; default: the run's."""
+    split: str = "test"
+    """train, validation or test."""
+    checkpoint: str = "best"
+    """best (on validation) or last."""
+    device: str = ""
+    """Torch device; default: torch's own."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Print the table."""
+        if self.checkpoint not in ("best", "last"):
+            raise SpecificationError(unknown("checkpoint", self.checkpoint, ("best", "last")))
+        if self.episodes < 2:
+            raise SpecificationError(f"--episodes is {self.episodes}; it must be 2 or more")
+        run: Run = load_run(self.run_dir, self.checkpoint, device(self.device))
+        if not self.json:
+            print(f"scoring {self.episodes} test tasks ...", file=sys.stderr)
+        table = evaluate(run, n_episodes=self.episodes, seed=self.seed, split=self.split)
+        if self.json:
+            print_json(
+                {"run": str(self.run_dir), "iteration": run.iteration, "rule": run.rule_values(), **table.as_dict()}
+            )
+        else:
+            print_table(f"{self.run_dir}: {type(run.task).__name__}, {self.split} tasks", table)
+        return 0
+
+
+def device(text: str) -> torch.device | None:
+    """Return a device, refusing one that is not there."""
+    if not text:
+        return None
+    try:
+        found = torch.device(text)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise SpecificationError(f"--device {text}: {str(error).splitlines()[0]}") from None
+    return found
