@@ -167,8 +167,9 @@ class Expression:
             f"def expression({', '.join(arguments)}):\n    return {body if isinstance(body, str) else _number(body)}"
         )
         scope: dict[str, Any] = {f"_{name}": implementation for name, implementation in table.items()}
-        scope |= {"__builtins__": {}, "_inf": float("inf"), "_nan": float("nan")}
-        # The source holds nothing but what `_Writer` wrote from whitelisted nodes.
+        # The source holds nothing but what `_Writer` wrote from whitelisted nodes, and no name in it has two
+        # underscores; torch itself needs the import function, for modules that it loads on first use.
+        scope |= {"__builtins__": {"__import__": __import__}, "_inf": float("inf"), "_nan": float("nan")}
         exec(compile(source, f"<{self.text[:60]}>", "exec"), scope)
         return scope["expression"]
 
@@ -305,7 +306,7 @@ class _Checker:
     def value(self, node: ast.expr, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise self.error(node.col_offset, f"the formula is nested more than {MAX_DEPTH} levels deep")
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
             float(node.value)  # an integer too large for a float is an OverflowError
         elif isinstance(node, ast.Name):
             self.name(node)
@@ -439,11 +440,10 @@ class _Writer:
         """Return source of a boolean array, or the truth value that the node always has."""
         if isinstance(node, ast.BoolOp):
             parts = [self.condition(part) for part in node.values]
-            stop = isinstance(node.op, ast.Or)
-            if any(part is stop for part in parts):
-                return stop
-            sources = [part for part in parts if isinstance(part, str)]
-            return f"({(' | ' if stop else ' & ').join(sources)})" if sources else not stop
+            either = isinstance(node.op, ast.Or)
+            if any(isinstance(part, str) for part in parts):
+                return f"({(' | ' if either else ' & ').join(map(str, parts))})"
+            return any(parts) if either else all(parts)
         if isinstance(node, ast.UnaryOp):
             inner = self.condition(node.operand)
             return f"(~{inner})" if isinstance(inner, str) else not inner

@@ -42,8 +42,8 @@ class Settings:
     """Episodes in each iteration."""
     queries: int = 5
     """Queries of each training episode."""
-    lr: float = 2e-3
-    """Learning rate (Adam, cosine)."""
+    lr: float = 4e-3
+    """Learning rate (Adam, cosine); of 1, 2, 4 and 8 thousandths the best on validation characters."""
     channels: tuple[int, ...] = (64, 64, 64, 64)
     """Channels of the trunk's convolutions."""
     activation: str = "relu"
@@ -62,7 +62,7 @@ class Settings:
     """Folder for runs, table and figure; an interrupted run is continued."""
 
 
-SMOKE = Settings(splits=(0,), iterations=10, tasks=8, test_episodes=200, channels=(8, 8), run_dir=Path("runs/omniglot-smoke"))
+SMOKE = Settings((0,), 10, 8, test_episodes=200, channels=(8, 8), run_dir=Path("runs/omniglot-smoke"))
 PAPER = Settings(
     iterations=78_125,
     tasks=64,
@@ -89,7 +89,8 @@ def build(settings: Settings, split: int) -> tuple[nm.PlasticLearner, Omniglot]:
         precision=settings.precision,
     )
     oja = replace(nm.rules.oja, params={"eta": nm.Param(0.5, "positive")})
-    return nm.PlasticLearner(nm.networks.associative(trunk.n_features, 5, rule=oja, alpha=settings.alpha), trunk), task
+    network = nm.networks.associative(trunk.n_features, task.n_out, rule=oja, alpha=settings.alpha)
+    return nm.PlasticLearner(network, trunk), task
 
 
 def same_choices(run: nm.Run, task: Omniglot, n_episodes: int, batch: int = 500) -> tuple[int, int]:

@@ -137,7 +137,7 @@ def draw(settings: Settings, rows: list[Row], scores: list[dict[str, float]], da
     axis.set(xlabel="step", ylabel="value", title="a  one test episode")
     axis.legend(fontsize=6, frameon=False, ncols=2, loc="best")
     axis = axes[1, 0]
-    axis.plot(time, one["gain"], color=COLOURS["orange"], lw=1, label="Bayesian observer")
+    axis.plot(time, one["gain"], color=COLOURS["orange"], lw=1, label="Bayesian observer (expected gain)")
     axis.plot(time, one["m"], color=COLOURS["blue"], lw=1, label="learned modulator m")
     axis.axhline(scores[0]["fixed rate"], color=COLOURS["grey"], lw=0.8, ls="--", label="best fixed rate")
     axis.set(xlabel="step", ylabel="learning rate", ylim=(0, 1), title="b  its learning rate")
@@ -163,6 +163,7 @@ def draw(settings: Settings, rows: list[Row], scores: list[dict[str, float]], da
 def main(settings: Settings) -> None:
     """Train, test, print the table, write table and figure."""
     scores: list[dict[str, float]] = []
+    data: dict[str, torch.Tensor] = {}
     for seed in range(settings.seeds):
         network = nm.networks.tracker(1, 1, n_hidden=settings.hidden)
         plain = nm.networks.tracker(1, 1, rule=nm.rules.get("delta"))
@@ -170,7 +171,7 @@ def main(settings: Settings) -> None:
         fixed = train(settings, seed, "fixed", plain, max(settings.iterations // 4, 4), 0.05)
         one, drawn = test(settings, seed, learned, fixed)
         scores.append(one)
-        data = data if seed else drawn
+        data = data or drawn
     measures = ("gap closed", "r with the observer's rate", "fixed rate")
     names = [name for name in scores[0] if name not in measures]
     rows = [Row(name, *interval([s[name] for s in scores]), len(scores), "seeds") for name in names]

@@ -20,7 +20,7 @@ from ..spec import ConvTrunk, Network
 from ..tasks.base import Part, Task
 from ..torch_engine.program import program
 from ..torch_engine.simulate import run
-from ..tree import Tree, expand
+from ..tree import Tree
 from .base import NetworkLearner
 
 __all__ = ["GradientLearner"]
@@ -49,7 +49,7 @@ class GradientLearner(NetworkLearner):
     adapts : tuple of str
         Patterns over the dotted names of the group ``w0`` (and ``trunk.*``): what a task changes.
     compile : bool
-        Compile adaptation and answer as one function; the inner gradient is then ``torch.func.grad``, because
+        Compile the adaptation as one function; the inner gradient is then ``torch.func.grad``, because
         ``autograd.grad`` under compile silently drops the second order.
     """
 
@@ -78,18 +78,25 @@ class GradientLearner(NetworkLearner):
                     f"GradientLearner: adapts '{pattern}' matches nothing; allowed: {', '.join(names)}"
                 )
         chosen = tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in self.adapts))
-        object.__setattr__(self, "_adapted", chosen)
+        object.__setattr__(self, "_adapted", {name: self._n_axes(name) for name in chosen})
         object.__setattr__(self, "_inner", torch.compile(self._adapt, dynamic=False) if self.compile else self._adapt)
 
     def _adaptable(self) -> tuple[str, ...]:
         groups = self._base_groups()
         return tuple(name for name, group in groups.items() if group in ("w0", "trunk"))
 
+    def _n_axes(self, name: str) -> int:
+        """Return the number of axes of a stored leaf, a batch axis not counted."""
+        if isinstance(self.network, nn.Module):
+            return self.network.get_parameter(name.removeprefix("model.")).ndim
+        if name.startswith("trunk."):
+            return 4 if name.endswith(".w") else 1
+        return len(self.network.leaves[name].shape)
+
     def _base_groups(self) -> dict[str, str]:
         if isinstance(self.network, Network):
             return super().groups()
-        trunk = {"trunk": "trunk"} if self.trunk else {}
-        if trunk:
+        if self.trunk is not None:
             raise SpecificationError("a module takes no trunk: put the layers into the module")
         return {f"model.{name}": "w0" for name, _ in self.network.named_parameters()}
 
@@ -134,15 +141,18 @@ class GradientLearner(NetworkLearner):
 
     def _adapt(self, params: Tree, support: Part, task: Task, differentiate: bool) -> Tree:
         batch = support.target.shape[1]
-        fast = expand({name: params[name] for name in self._adapted}, batch)  # type: ignore[attr-defined]
-        rate = F.softplus(params[RATE])
+        fast: Tree = {}
+        for name, n_axes in self._adapted.items():  # type: ignore[attr-defined]
+            leaf = params[name]
+            fast[name] = leaf.expand(batch, *leaf.shape[leaf.ndim - n_axes :])
+        rate = F.softplus(params[RATE])  # (1,) or (batch, 1)
 
         def loss(fast: Tree) -> Tensor:
             return task.loss(self._output({**params, **fast}, support), support).sum()
 
         for _ in range(self.steps):
             slopes = self._slopes(loss, fast, differentiate and self.order == 2)
-            fast = {name: w - rate.view((1,) * w.ndim) * slopes[name] for name, w in fast.items()}
+            fast = {name: w - rate.view(-1, *(1,) * (w.ndim - 1)) * slopes[name] for name, w in fast.items()}
         return fast
 
     def _slopes(self, loss, fast: Tree, second_order: bool) -> Tree:
@@ -161,13 +171,12 @@ class GradientLearner(NetworkLearner):
         if isinstance(self.network, Network):
             inputs = self._inputs(params, part)
             return run(self._made, params, inputs, learn=False, reset=part.reset).output  # type: ignore[attr-defined]
+        module: nn.Module = self.network
         own = {name.removeprefix("model."): leaf for name, leaf in params.items() if name.startswith("model.")}
-        shapes = {name: p.ndim for name, p in self.network.named_parameters()}
-        axes = {name: 0 if leaf.ndim > shapes[name] else None for name, leaf in own.items()}
+        n_axes = {name: p.ndim for name, p in module.named_parameters()}
+        axes = {name: 0 if leaf.ndim > n_axes[name] else None for name, leaf in own.items()}
         x = part.inputs["stimulus"]  # (time, batch, n_in)
         if not any(axis == 0 for axis in axes.values()):
-            return torch.func.functional_call(self.network, own, (x.flatten(0, 1),)).unflatten(0, x.shape[:2])
-        call = torch.vmap(
-            lambda p, one: torch.func.functional_call(self.network, p, (one,)), in_dims=(axes, 1), out_dims=1
-        )
+            return torch.func.functional_call(module, own, (x.flatten(0, 1),)).unflatten(0, x.shape[:2])
+        call = torch.vmap(lambda p, one: torch.func.functional_call(module, p, (one,)), in_dims=(axes, 1), out_dims=1)
         return call(own, x)

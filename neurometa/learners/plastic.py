@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..spec import ConvTrunk, Network
 from ..tasks.base import Episode, Part, Task
+from ..torch_engine.program import program
 from ..torch_engine.simulate import simulate
 from ..trajectory import Save, State, Trajectory
 from ..tree import Tree
@@ -48,14 +49,16 @@ class PlasticLearner(NetworkLearner):
         part: Part,
         stream: torch.Generator | None = None,
         save: Save | None = None,
+        state: State | None = None,
     ) -> Trajectory:
-        """Run the network over one part of an episode, keeping what a plan asks for."""
+        """Run the network over one part of an episode, from a state or the start, keeping what a plan asks for."""
         return simulate(
             self.network,
             params,
             self._inputs(params, part),
             learn=part.learn,
             reset=part.reset,
+            state=state,
             stream=stream,
             save=save,
             checkpoint_every=self.checkpoint_every,
@@ -76,7 +79,11 @@ class PlasticLearner(NetworkLearner):
         stream: torch.Generator | None = None,
     ) -> Tensor:
         """Answer queries from the adapted synapses."""
-        return self.run({**params, **fast}, query, stream).output
+        # What a synapse has become is a value, not a stored leaf: it does not go through the constraint of its start.
+        w = {name.removesuffix(".w"): value for name, value in fast.items() if name.endswith(".w")}
+        traces = {name.removesuffix(".trace"): value for name, value in fast.items() if name.endswith(".trace")}
+        rest = program(self.network).activity(params, query.target.shape[1], stream, query.target)
+        return self.run(params, query, stream, state=State(rest, w, traces)).output
 
     def respond(
         self, params: Mapping[str, Tensor], episode: Episode, task: Task, stream: torch.Generator | None = None

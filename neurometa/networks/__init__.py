@@ -29,6 +29,5 @@ def get(name: str) -> Callable[..., Network]:
     return discover.load(sys.modules[__name__], name, "network")
 
 
-
 # The attribute of this package is the network itself, not the module that holds it.
 globals().update({name: get(name) for name in names()})

@@ -22,7 +22,7 @@ class AdamState(NamedTuple):
 
     mean: Tree
     square: Tree
-    count: int
+    n_steps: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Backprop(Outer):
     lr : float
         Learning rate.
     schedule : {"constant", "cosine"}
-        ``cosine`` falls to 0 at the last iteration.
+        ``cosine`` falls from ``lr`` at the first iteration to 0 after the last.
     clip : float
         Largest norm of the whole gradient; 0 switches clipping off.
     weight_decay : float
@@ -78,8 +78,8 @@ class Backprop(Outer):
         return new, state, {"loss": loss_value, "gradient_norm": norm_value, "lr": lr}
 
     def _adam(self, params: Tree, slopes: list[Tensor], state: AdamState, lr: float) -> tuple[Tree, AdamState]:
-        count = state.count + 1
-        correct1, correct2 = 1 - self.beta1**count, 1 - self.beta2**count
+        n_steps = state.n_steps + 1
+        correct1, correct2 = 1 - self.beta1**n_steps, 1 - self.beta2**n_steps
         values = [leaf.detach() for leaf in params.values()]
         mean = torch._foreach_lerp([*state.mean.values()], slopes, 1 - self.beta1)
         square = torch._foreach_mul([*state.square.values()], self.beta2)
@@ -92,5 +92,5 @@ class Backprop(Outer):
         names = list(params)
         return (
             dict(zip(names, new, strict=True)),
-            AdamState(dict(zip(names, mean, strict=True)), dict(zip(names, square, strict=True)), count),
+            AdamState(dict(zip(names, mean, strict=True)), dict(zip(names, square, strict=True)), n_steps),
         )

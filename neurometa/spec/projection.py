@@ -85,7 +85,9 @@ class Projection(Description):
         object.__setattr__(self, "modulators", modulator_names(self.modulators, where))
         self._freeze("params", "modulators")
         for name in self.params:
-            check_name(name, f"{where}, parameter", frozenset((*self.modulators, *(self.rule.traces if self.rule else ()))))
+            check_name(
+                name, f"{where}, parameter", frozenset((*self.modulators, *(self.rule.traces if self.rule else ())))
+            )
         for name, param in {"w": self.weight, **self.params}.items():
             if not isinstance(param, Param) or param.per == "neuron":
                 raise SpecificationError(

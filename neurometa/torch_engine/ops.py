@@ -8,26 +8,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..expression import NUMPY
+
 __all__ = ["TORCH"]
 
 
-def minimum(a: Tensor | float, b: Tensor | float) -> Tensor:
+def minimum(a: Tensor | float, b: Tensor | float) -> Tensor | float:
     """Smaller of the two; the gradient goes to the smaller."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return torch.minimum(a, b)
-    return torch.clamp(a, max=b) if isinstance(a, Tensor) else torch.clamp(b, max=a)  # type: ignore[arg-type]
+    if isinstance(a, Tensor):
+        return torch.minimum(a, b) if isinstance(b, Tensor) else torch.clamp(a, max=b)
+    return torch.clamp(b, max=a) if isinstance(b, Tensor) else float(NUMPY["minimum"](a, b))
 
 
-def maximum(a: Tensor | float, b: Tensor | float) -> Tensor:
+def maximum(a: Tensor | float, b: Tensor | float) -> Tensor | float:
     """Larger of the two; the gradient goes to the larger."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return torch.maximum(a, b)
-    return torch.clamp(a, min=b) if isinstance(a, Tensor) else torch.clamp(b, min=a)  # type: ignore[arg-type]
+    if isinstance(a, Tensor):
+        return torch.maximum(a, b) if isinstance(b, Tensor) else torch.clamp(a, min=b)
+    return torch.clamp(b, min=a) if isinstance(b, Tensor) else float(NUMPY["maximum"](a, b))
 
 
 def spike(x: Tensor) -> Tensor:
     """Heaviside step forward, fast-sigmoid surrogate gradient (Zenke & Ganguli 2018, doi:10.1162/neco_a_01086)."""
-    soft = x / (1 + 10 * x.abs())
+    finite = torch.nan_to_num(x)  # infinity over infinity would make the forward value nan
+    soft = finite / (1 + 10 * finite.abs())
     return (x > 0).to(x.dtype) + (soft - soft.detach())
 
 

@@ -81,15 +81,17 @@ def _mlp(spec: MLP, stem: str) -> Callable[..., Tensor]:
     layers = [_ACTIVATIONS[spec.activation]] * len(spec.hidden) + [_ACTIVATIONS[spec.out]]
 
     def function(values: Tree, *arguments: Tensor | float) -> Tensor:
-        like = next(a for a in arguments if isinstance(a, Tensor))
+        like = values[f"{stem}.0.w"]
         tensors = [a if isinstance(a, Tensor) else like.new_full((), a) for a in arguments]
+        tensors = [a if a.ndim == 3 else a.expand(1, *(a.shape or (1, 1))) for a in tensors]
         x = torch.stack(torch.broadcast_tensors(*tensors), -1)  # (batch, post, pre, inputs)
         for i, activation in enumerate(layers):
             weight, bias = values[f"{stem}.{i}.w"], values[f"{stem}.{i}.b"]
-            if weight.ndim == 3:  # one function per batch entry
-                x = torch.einsum("bpqi,boi->bpqo", x, weight) + bias[:, None, None, :]
-            else:
+            if weight.ndim == bias.ndim + 1 == 2:
                 x = F.linear(x, weight, bias)
+            else:  # one function per batch entry
+                x = torch.einsum("bpqi,boi->bpqo" if weight.ndim == 3 else "bpqi,oi->bpqo", x, weight)
+                x = x + (bias[:, None, None, :] if bias.ndim == 2 else bias)
             x = activation(x)
         return x.squeeze(-1)
 

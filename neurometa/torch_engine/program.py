@@ -96,39 +96,49 @@ class Program:
         stream: torch.Generator | None = None,
         like: Tensor | None = None,
     ) -> State:
-        """Return the state at the beginning of an episode, every leaf with the batch axis first."""
-        values = self.constrain(params)
-        like = like if like is not None else next(iter(values.values()))
-        network = self.network
+        """Return the state at the beginning of an episode, every leaf with the batch axis first.
+
+        ``like`` gives device and number format where the network has no parameter.
+        """
+        like = like if like is not None else next(iter(params.values()))
+        w, traces = {}, {}
+        for projection in self.network.projections:
+            rule = projection.rule
+            if rule is None and not projection.weight.per_episode:
+                continue
+            post, pre = self.network[projection.post].size, self.network[projection.pre].size
+            weight = self._value(f"{projection.label}.w", params, batch, stream, like)
+            weight = weight if projection.mask is None else weight * mask_of(projection, post, pre, like)
+            w[projection.label] = weight.expand(batch, post, pre)
+            for trace, axes in rule.trace_axes.items() if rule else ():
+                shape = (batch, post if "post" in axes else 1, pre if "pre" in axes else 1)
+                traces[f"{projection.label}.{trace}"] = like.new_full(shape, rule.traces[trace].init)  # type: ignore[union-attr]
+        return State(self.activity(params, batch, stream, like), w, traces)
+
+    def activity(self, params: Mapping[str, Tensor], batch: int, stream: torch.Generator | None, like: Tensor) -> Tree:
+        """Return the activity at the beginning of an episode, ``"population.variable"`` -> ``(batch, n)``."""
         x = {"one.x": like.new_ones(batch, 1)}
-        for population in network.populations:
+        for population in self.network.populations:
             for variable in population.state:
                 value = population.start.get(variable, 0.0)
                 if isinstance(value, int | float):
                     filled = like.new_full((1,), float(value))
                 else:
-                    filled = values[f"{population.name}.start_{variable}"]
+                    filled = self._value(f"{population.name}.start_{variable}", params, batch, stream, like)
                 x[f"{population.name}.{variable}"] = filled.expand(batch, population.size)
-        w, traces = {}, {}
-        for projection in network.projections:
-            name = f"{projection.label}.w"
-            post, pre = network[projection.post].size, network[projection.pre].size
-            if name not in values:
-                if stream is None:
-                    raise EngineError(f"parameter '{name}' is drawn per episode; pass the init stream")
-                leaf = network.leaves[name]
-                values[name] = draw(leaf, leaf.param.init, stream, like.dtype, (batch,)).to(like.device)
-            rule = projection.rule
-            if rule is None and not projection.weight.per_episode:
-                continue
-            weight = values[name] if projection.mask is None else values[name] * mask_of(projection, post, pre, like)
-            w[projection.label] = weight.expand(batch, post, pre)
-            for trace, axes in rule.trace_axes.items() if rule else ():
-                key = f"{projection.label}.{trace}"
-                shape = (batch, post if "post" in axes else 1, pre if "pre" in axes else 1)
-                value = params.get(f"{key}.trace")
-                traces[key] = like.new_full(shape, rule.traces[trace].init) if value is None else value  # type: ignore[union-attr]
-        return State(x, w, traces)
+        return x
+
+    def _value(
+        self, name: str, params: Mapping[str, Tensor], batch: int, stream: torch.Generator | None, like: Tensor
+    ) -> Tensor:
+        """Return the value that a stored leaf means, or draw it where it is drawn per episode."""
+        leaf = self.network.leaves[name]
+        if name in params or not leaf.param.per_episode:
+            check_leaf(self.network, name, leaf, params)
+            return constrain_leaf(leaf.param, params[name])
+        if stream is None:
+            raise EngineError(f"parameter '{name}' is drawn per episode; pass the init stream")
+        return draw(leaf, leaf.param.init, stream, like.dtype, (batch,)).to(like.device)
 
 
 @lru_cache(maxsize=128)

@@ -52,7 +52,7 @@ def simulate(
     noise : mapping of str to Tensor, optional
         Population -> ``(time, batch, n)`` for texts that read ``noise``; drawn from ``stream`` by default.
     stream : torch.Generator, optional
-        CPU generator for noise and for parameters that are drawn per episode.
+        CPU generator for noise and for starts that are drawn per episode.
     save : Save, optional
         What to keep besides the output.
     checkpoint_every : int, optional
@@ -113,19 +113,22 @@ def run(
     noise = _noise(made, noise, stream, first)
     sequences = {name: inputs[name] for name in made.inputs}
     period = _period(resets)
-    if state is None and save is None and not any(learns) and period < n_steps and made.foldable:
-        return _answer(made, params, sequences, noise, period, batch, stream, compile)
+    if state is None:
+        state = made.start(params, batch, stream, first)
+        rest = state.x
+    else:
+        rest = made.activity(params, batch, stream, first) if any(resets) else {}
+    if save is None and not any(learns) and period < n_steps and made.foldable:
+        return _answer(made, params, sequences, noise, period, state._replace(x=rest), compile)
     values = made.prepare(params)
-    beginning = made.start(params, batch, stream, first)
-    state = beginning if state is None else state
-    keep = _Keeper(made.network, save, beginning)
+    keep = _Keeper(made.network, save, state)
     steps = {flag: made.step(flag, compile) for flag in (False, True) if flag in learns}
 
     def segment(state: State, begin: int, end: int) -> tuple[State, list[Tensor], list[list[Tensor]]]:
         outputs, kept = [], []
         for t in range(begin, end):
             if resets[t]:
-                state = State(beginning.x, state.w, state.traces)
+                state = State(rest, state.w, state.traces)
             now = {name: sequence[t] for name, sequence in sequences.items()}
             state, currents = steps[learns[t]](values, state, now, {name: value[t] for name, value in noise.items()})
             outputs.append(_output(made, state, currents))
@@ -161,11 +164,9 @@ class _Keeper:
             population, variable = key.split(".")
             if population != "one":
                 self.places[f"{variable}.{population}"] = ("x", key)
-        for population in network.populations:
-            if not population.is_input:
-                self.places |= {
-                    f"{v}.{population.name}": ("current", f"{population.name}.{v}") for v in population.inputs
-                }
+        for each in network.populations:
+            if not each.is_input:
+                self.places |= {f"{v}.{each.name}": ("current", f"{each.name}.{v}") for v in each.inputs}
         self.places |= {f"w.{key}": ("w", key) for key in state.w}
         self.places |= {f"traces.{key}": ("traces", key) for key in state.traces}
         self.names = save.choose(list(self.places)) if save else []
@@ -183,18 +184,19 @@ def _output(made: Program, state: State, currents: Mapping[str, Tensor]) -> Tens
     return state.x[made.output] if made.output in state.x else currents[made.output]
 
 
-def _answer(made, params, sequences, noise, period, batch, stream, compile) -> Trajectory:
-    """Answer independent items at once: ``(time, batch, n)`` becomes ``(period, batch, items, n)``."""
+def _answer(made, params, sequences, noise, period, state, compile) -> Trajectory:
+    """Answer independent items at once: ``(time, batch, n)`` becomes ``(period, batch, items, n)``.
+
+    Every item starts from ``state``, whose activity is that at rest.
+    """
 
     def fold(sequence: Tensor) -> Tensor:
         return sequence.unflatten(0, (-1, period)).permute(1, 2, 0, 3)  # (period, batch, items, n)
 
     folded = {name: fold(sequence) for name, sequence in sequences.items()}
     folded_noise = {name: fold(value) for name, value in noise.items()}
-    first = next(iter(folded.values()))
-    n_items = first.shape[2]
+    n_items = next(iter(folded.values())).shape[2]
     values = made.prepare(params, items=True)
-    state = made.start(params, batch, stream, first)
     state = state._replace(x={key: v.unsqueeze(1).expand(-1, n_items, -1) for key, v in state.x.items()})
     step = made.step(False, compile)
     outputs = []

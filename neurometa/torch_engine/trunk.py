@@ -58,13 +58,18 @@ def apply_trunk(trunk: ConvTrunk, params: Mapping[str, Tensor], stimulus: Tensor
     if any(axis == 0 for axis in batched.values()):
         return torch.vmap(lambda p, x: _features(trunk, p, x), in_dims=(batched, 1), out_dims=1)(own, stimulus)
     time, batch, _ = stimulus.shape
-    return _features(trunk, own, stimulus.flatten(0, 1)).unflatten(0, (time, batch))
+    features = _features(trunk, own, stimulus.flatten(0, 1), torch.channels_last)  # the fast layout on a CPU
+    return features.unflatten(0, (time, batch))
 
 
-def _features(trunk: ConvTrunk, params: Mapping[str, Tensor], images: Tensor) -> Tensor:
+def _features(
+    trunk: ConvTrunk,
+    params: Mapping[str, Tensor],
+    images: Tensor,
+    layout: torch.memory_format = torch.preserve_format,
+) -> Tensor:
     x = images.unflatten(-1, trunk.image_shape)  # (n, channels, height, width)
-    if trunk.precision == "bfloat16":
-        x = x.to(torch.bfloat16, memory_format=torch.channels_last)
+    x = x.to(torch.bfloat16 if trunk.precision == "bfloat16" else x.dtype, memory_format=layout)
     for i in range(len(trunk.channels)):
         layer = {name: params[f"trunk.{i}.{name}"] for name in ("w", "b")}
         x = F.conv2d(x, layer["w"].to(x.dtype), layer["b"].to(x.dtype), stride=2, padding=1)

@@ -1,0 +1,89 @@
+"""What all tests share: one thread, and every library rule in every library network that it fits."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+
+import pytest
+import torch
+
+from neurometa import networks, rules
+from neurometa.errors import SpecificationError
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@cache
+def built(rule: str, network: str):
+    """Return a small library network with a library rule, or the message of why the two do not fit."""
+    builder = networks.get(network)
+    small = {"n_hidden": 3} if "n_hidden" in inspect.signature(builder).parameters else {}
+    try:
+        return builder(n_in=3, n_out=2, rule=rules.get(rule), **small)
+    except SpecificationError as error:
+        return str(error)
+
+
+PAIRS = [(rule, network) for rule in rules.names() for network in networks.names()]
+FITTING = [pair for pair in PAIRS if not isinstance(built(*pair), str)]
+
+
+def pytest_generate_tests(metafunc):
+    if "library_pair" in metafunc.fixturenames:
+        metafunc.parametrize("library_pair", FITTING, ids="-".join)
+    if "library_rule" in metafunc.fixturenames:
+        metafunc.parametrize("library_rule", rules.names())
+    if "library_network" in metafunc.fixturenames:
+        metafunc.parametrize("library_network", networks.names())
+
+
+@pytest.fixture
+def library():
+    """Return ``library(rule, network)``: a small network, or the message of why the two do not fit."""
+    return built
+
+
+@pytest.fixture
+def any_network():
+    """Return ``any_network(rule)``: the first small library network that a rule fits."""
+    return lambda rule: next(built(*pair) for pair in FITTING if pair[0] == rule)
+
+
+@pytest.fixture
+def lively():
+    """Return ``lively(network, batch)``: parameters away from their start, so that everything in the network acts.
+
+    With ``batch`` every leaf has a batch axis, and every entry of it is another set of parameters.
+    """
+    from neurometa import init_params
+
+    def make(network, batch: int | None = None, seed: int = 0, dtype=torch.float64):
+        stream = torch.Generator().manual_seed(seed)
+        params = init_params(network, stream, dtype=dtype)
+        front = () if batch is None else (batch,)
+        return {
+            name: leaf + 0.3 * torch.randn(*front, *leaf.shape, generator=stream, dtype=dtype)
+            for name, leaf in params.items()
+        }
+
+    return make
+
+
+@pytest.fixture
+def sequences():
+    """Return ``sequences(network, time, batch)``: random inputs; ``teach`` is on at two steps of three."""
+
+    def make(network, time: int, batch: int, seed: int = 1, dtype=torch.float64):
+        stream = torch.Generator().manual_seed(seed)
+        found = {
+            name: torch.randn(time, batch, size, generator=stream, dtype=dtype) for name, size in network.inputs.items()
+        }
+        if "teach" in found:
+            found["teach"] = (torch.arange(time) % 3 < 2).to(dtype)[:, None, None].expand(time, batch, 1)
+        return found
+
+    return make
