@@ -1,24 +1,39 @@
-"""From what a user types (a name, ``path.py:attribute``, or an equation) to the thing itself."""
+"""From what a user types (a name, ``path.py:attribute``, or options) to the thing itself."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
+import inspect
+import os
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .. import learners, networks, rules, tasks
+from ..data import ENVIRONMENT
 from ..errors import NeurometaError, SpecificationError, unknown
-from ..expression import FUNCTIONS, parse
 from ..meta.settings import convert
-from ..spec import ConvTrunk, Network, Param, PlasticityRule
-from ..spec.rule import is_modulator, split_variable
+from ..spec import ConvTrunk, Network, PlasticityRule
 from ..tasks.base import Task
+from .typed_rule import rule_from_text
 
-__all__ = ["by_path", "choose", "network_builder", "options", "rule_from_text", "task_class", "trunk_for"]
-
-_LINE = re.compile(r"\s*(?:d(?P<rate>[A-Za-z]\w*?)(?:/dt)?|(?P<name>[A-Za-z]\w*))\s*=\s*(?P<text>.+)\Z", re.DOTALL)
+__all__ = [
+    "by_path",
+    "call_options",
+    "choose",
+    "choose_rule",
+    "device",
+    "learner_class",
+    "network_builder",
+    "options",
+    "task_class",
+    "trunk_for",
+    "use_data_root",
+]
 
 
 def by_path(text: str, kind: str) -> Any:
@@ -30,28 +45,34 @@ def by_path(text: str, kind: str) -> Any:
         If the file or the attribute is not there, or the file fails.
     """
     path, _, attribute = text.rpartition(":")
-    file = Path(path)
+    file = Path(path).expanduser()
     if not file.is_file():
-        raise SpecificationError(f"{kind}: there is no file {path}; allowed: a name, path.py:attribute or an equation")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+        raise SpecificationError(f"{kind}: there is no file {path}")
+    name = f"neurometa_typed_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise SpecificationError(f"{kind}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their own module up
     try:
         spec.loader.exec_module(module)
     except NeurometaError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SpecificationError(f"{kind}: {path} fails with {type(error).__name__}: {error}") from None
     if attribute not in vars(module):
         public = [name for name in vars(module) if not name.startswith("_")]
-        raise SpecificationError(f"{path}: {unknown('attribute', attribute, public)}")
+        raise SpecificationError(f"{kind}: {path} has {unknown('attribute', attribute, public)}")
     return vars(module)[attribute]
 
 
 def choose(text: str, kind: str, get: Callable[[str], Any]) -> Any:
     """Return a thing by name, or by ``path.py:attribute``."""
-    return by_path(text, kind) if ".py:" in text else get(text)
+    if ".py:" in text:
+        return by_path(text, kind)
+    if text.endswith(".py"):
+        raise SpecificationError(f"{kind}: {text} lacks the name of what to take; type {text}:NAME")
+    return get(text)
 
 
 def choose_rule(text: str) -> PlasticityRule:
@@ -62,49 +83,51 @@ def choose_rule(text: str) -> PlasticityRule:
     return found
 
 
-def rule_from_text(text: str) -> PlasticityRule:
-    """Make a rule from its equation.
+def task_class(text: str) -> type[Task]:
+    """Return a task's class by name or path."""
+    return _strategy(choose(text, "task", tasks.get), Task, text)
 
-    Parameters
-    ----------
-    text : str
-        ``dw = ...``, and if wanted traces ``d<trace> = ...`` and parameters ``<name> = number``, separated by ``;`` or
-        lines. A name that is declared nowhere becomes a learned parameter of 0.1, or, where it begins with ``tau``,
-        a time constant of 5 ms that stays above 1 ms.
 
-    Examples
-    --------
-    >>> rule = rule_from_text("dw = eta*m*elig - decay*w; delig = -elig/tau + pre*post; eta = 0.5")
-    >>> {name: param.init for name, param in rule.params.items()}
-    {'decay': 0.1, 'eta': 0.5, 'tau': 5.0}
-    """
-    dw, traces, params = "", {}, {}
-    for line in filter(str.strip, re.split(r"[;\n]", text)):
-        match = _LINE.match(line)
-        if not match:
-            raise SpecificationError(f"rule: '{line.strip()}' is not 'dw = ...', 'd<trace> = ...' or '<name> = number'")
-        rate, name, formula = match["rate"], match["name"], match["text"].strip()
-        if rate == "w":
-            dw = formula
-        elif rate:
-            traces[rate] = formula
-        else:
-            try:
-                params[str(name)] = Param(float(formula))
-            except ValueError:
-                raise SpecificationError(f"rule: '{name}' is '{formula}'; a parameter is a number") from None
-    if not dw:
-        raise SpecificationError('rule: there is no dw; write "dw = eta*pre*post"')
-    known = {"pre", "post", "w", "w_eff", "dt", "n_pre", "n_post", *traces, *params}
-    read = set().union(*(parse(t, "rule", FUNCTIONS).names for t in (dw, *traces.values())))
-    for name in sorted(read - known):
-        if is_modulator(name) or split_variable(name):
-            continue
-        near = unknown("name", name, known - {"w", "dt"})
-        if "did you mean" in near:
-            raise SpecificationError(f"rule: {near}")
-        params[name] = Param(5.0, minimum=1.0, unit="ms") if name.startswith("tau") else Param(0.1)
-    return PlasticityRule("typed", dw=dw, traces=traces, params=dict(sorted(params.items())))
+def learner_class(text: str) -> type[learners.Learner]:
+    """Return a learner's class by name or path."""
+    return _strategy(choose(text, "learner", learners.get), learners.Learner, text)
+
+
+def _strategy(found: Any, base: type, text: str) -> Any:
+    """Refuse what is not a complete class of settings."""
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise SpecificationError(f"'{text}' is not a class derived from {base.__name__}")
+    missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+    if missing:
+        raise SpecificationError(f"{base.__name__} '{text}' does not define {missing}")
+    if not is_dataclass(found):
+        raise SpecificationError(f"'{text}' is not a dataclass; write @dataclass(frozen=True) above the class")
+    return found
+
+
+def network_builder(text: str) -> Callable[..., Network]:
+    """Return a builder of networks by name or path; its errors are those of a description."""
+    found = choose(text, "network", networks.get)
+    if not callable(found) or isinstance(found, type):
+        raise SpecificationError(f"'{text}' is not a function (n_in, n_out, rule=..., ...) that returns a Network")
+    return found
+
+
+def build_network(text: str, n_in: int, n_out: int, rule: str, given: dict[str, str]) -> Network:
+    """Build the network that a user typed."""
+    builder = network_builder(text)
+    settings = call_options(builder, given, "network")
+    if rule:
+        settings["rule"] = choose_rule(rule)
+    try:
+        network = builder(n_in, n_out, **settings)
+    except NeurometaError:
+        raise
+    except Exception as error:
+        raise SpecificationError(f"network '{text}' fails with {type(error).__name__}: {error}") from None
+    if not isinstance(network, Network):
+        raise SpecificationError(f"network '{text}' returned a {type(network).__name__}, not a Network")
+    return network
 
 
 def options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -114,41 +137,14 @@ def options(settings: Sequence[str]) -> dict[str, dict[str, str]]:
         owner, dot, rest = setting.partition(".")
         name, equals, value = rest.partition("=")
         if not dot or not equals or owner not in found:
-            raise SpecificationError(
-                f"--set {setting}: write one of {', '.join(f'{k}.<option>=<value>' for k in found)}"
-            )
+            forms = ", ".join(f"{owner}.<option>=<value>" for owner in found)
+            raise SpecificationError(f"--set {setting}: write one of {forms}")
         found[owner][name] = value
-    return found
-
-
-def task_class(text: str) -> type[Task]:
-    """Return a task's class by name or path."""
-    found = choose(text, "task", tasks.get)
-    if not (isinstance(found, type) and issubclass(found, Task)):
-        raise SpecificationError(f"'{text}' is not a Task class")
-    return found
-
-
-def network_builder(text: str) -> Callable[..., Network]:
-    """Return a builder of networks by name or path."""
-    found = choose(text, "network", networks.get)
-    if not callable(found):
-        raise SpecificationError(f"'{text}' is not a function that returns a Network")
-    return found
-
-
-def learner_class(text: str) -> type[learners.Learner]:
-    """Return a learner's class by name or path."""
-    found = choose(text, "learner", learners.get)
-    if not (isinstance(found, type) and issubclass(found, learners.Learner)):
-        raise SpecificationError(f"'{text}' is not a Learner class")
     return found
 
 
 def call_options(builder: Callable[..., Any], given: dict[str, str], kind: str) -> dict[str, Any]:
     """Turn options typed as text into arguments of a builder, by the types of its defaults."""
-    import inspect
-
     accepted = {
         name: p.default
         for name, p in inspect.signature(builder).parameters.items()
@@ -172,3 +168,21 @@ def trunk_for(task: Task, kind: str, given: dict[str, str]) -> ConvTrunk | None:
         raise SpecificationError(f"--trunk conv needs a task of images; {type(task).__name__} has none")
     values = call_options(ConvTrunk, given, "trunk")
     return ConvTrunk(**{"out": "unit", **values, "image_shape": task.image_shape})
+
+
+def device(text: str) -> torch.device | None:
+    """Return a device, refusing one that is not there; empty text is torch's own choice."""
+    if not text:
+        return None
+    try:
+        found = torch.device(text)
+        torch.empty(1, device=found).tolist()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SpecificationError(f"--device {text} cannot be used: {str(error).splitlines()[0]}") from None
+    return found
+
+
+def use_data_root(path: Path | None) -> None:
+    """Look for data in a folder; the choice is this process's, and no run records it."""
+    if path is not None:
+        os.environ[ENVIRONMENT] = str(path)

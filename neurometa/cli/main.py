@@ -11,7 +11,7 @@ import tyro
 
 from .lists import Data, Learners, Networks, Rules, Tasks
 from .quickstart import Quickstart
-from .script import guarded, parse
+from .script import guarded, parse, replace_unprintable
 from .train import Evaluate, Train
 
 __all__ = ["main"]
@@ -39,7 +39,18 @@ Command = (
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command and return its exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; default: the process's.
+
+    Returns
+    -------
+    int
+        As `guarded` gives it; ``--help`` raises ``SystemExit(0)``.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given in (["--version"], ["-V"]):
         from .. import __version__
@@ -51,6 +62,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    replace_unprintable()
     sys.exit(run())
 
 

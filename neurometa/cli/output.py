@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from ..meta.evaluate import Table
 
@@ -14,8 +16,16 @@ __all__ = ["print_json", "print_rows", "print_table"]
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print one JSON object on standard output."""
-    print(json.dumps(content))
+    """Print one JSON object on standard output; numbers that JSON does not have become null."""
+    print(json.dumps(_plain(content), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_rows(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -24,16 +34,14 @@ def print_rows(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]
     for i, heading in enumerate(headings):
         table.add_column(heading, style="bold cyan" if i == 0 else None, no_wrap=i == 0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # a bracket is a bracket, not markup
     Console().print(table, highlight=False)
 
 
 def print_table(title: str, table: Table) -> None:
     """Print scores with their intervals, floor and ceiling."""
     better = "higher" if table.higher_is_better else "lower"
-    rows = []
-    for row in table.rows:
-        spread = "" if row.low is None else f"[{row.low:.4f}, {row.high:.4f}]"
-        rows.append((row.name, f"{row.mean:.4f}", spread, f"{row.n} {row.over}" if row.n else ""))
-    escaped = [tuple(cell.replace("[", r"\[") for cell in row) for row in rows]
-    print_rows(title, ("", f"{table.score_name} ({better} is better)", "95 % interval", "over"), escaped)
+    rows = [
+        (row.name, f"{row.mean:.4f}", row.spread.strip(), f"{row.n} {row.over}" if row.n else "") for row in table.rows
+    ]
+    print_rows(title, ("", f"{table.score_name} ({better} is better)", "95 % interval", "over"), rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import SpecificationError
 from ..learners import Learner, PlasticLearner
 from ..streams import generator
-from ..tasks.base import Episode, Part, Task
+from ..tasks.base import Episode, Part, Task, check_split
+from .memory import keep_memory
 from .run import Run
 
 __all__ = ["Row", "Table", "ablate", "evaluate", "interval", "score_run"]
@@ -31,6 +34,12 @@ class Row:
     high: float | None = None
     n: int | None = None
     over: str = ""
+
+    @property
+    def spread(self) -> str:
+        """The interval as text; empty where there is none."""
+        known = self.low is not None and self.high is not None and math.isfinite(self.high - self.low)
+        return f"  [{self.low:.4f}, {self.high:.4f}]" if known else ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,10 @@ class Table:
 
     def __getitem__(self, name: str) -> Row:
         """Return a row by its name."""
-        return next(row for row in self.rows if row.name == name)
+        found = {row.name: row for row in self.rows}
+        if name not in found:
+            raise KeyError(f"no row '{name}'; there are {', '.join(found)}")
+        return found[name]
 
     def __str__(self) -> str:
         """Return the table as text."""
@@ -61,18 +73,28 @@ class Table:
         better = "higher" if self.higher_is_better else "lower"
         lines = [f"{'':{width}}  {self.score_name} ({better} is better), 95 % interval"]
         for row in self.rows:
-            spread = "" if row.low is None else f"  [{row.low:.4f}, {row.high:.4f}]  n = {row.n} {row.over}"
-            lines.append(f"{row.name:{width}}  {row.mean:.4f}{spread}")
+            counted = f"  n = {row.n} {row.over}" if row.n else ""
+            lines.append(f"{row.name:{width}}  {row.mean:.4f}{row.spread}{counted}")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the table as what ``json`` writes."""
-        rows = [{k: v for k, v in vars(row).items() if v not in (None, "")} for row in self.rows]
+        rows = []
+        for row in self.rows:
+            plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in vars(row).items()}
+            rows.append({k: v for k, v in plain.items() if v not in (None, "") or k == "mean"})
         return {"score": self.score_name, "higher_is_better": self.higher_is_better, "rows": rows}
 
 
 def interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
     """Return mean, lower and upper end of the t interval with ``n - 1`` degrees of freedom.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Independent values; of a single one the ends are not known (nan).
+    level : float
+        Probability that the interval covers the expectation.
 
     Examples
     --------
@@ -134,7 +156,16 @@ def score_run(
     -------
     ndarray
         Score of every task, ``(n_episodes,)``.
+
+    Raises
+    ------
+    SpecificationError
+        If a number is out of range, or there is no such split.
     """
+    check_split(split)
+    for name, value, least in (("n_episodes", n_episodes, 1), ("batch", batch, 1), ("seed", seed, 0)):
+        if value < least:
+            raise SpecificationError(f"{name} is {value}; it must be {least} or more")
     stream, noise = generator(seed, "eval"), generator(seed, "eval noise")
     scores = []
     with torch.no_grad():
@@ -169,6 +200,7 @@ def evaluate(
     Table
         Mean and 95 % interval over episodes. Across seeds, take the seed as the unit (`interval`).
     """
+    keep_memory()
     leaf = next(iter(run.params.values()))
     options: dict[str, Any] = {"n_episodes": n_episodes, "seed": run.seed if seed is None else seed, "split": split}
     options |= {"device": leaf.device, "dtype": leaf.dtype}

@@ -1,30 +1,39 @@
 """A run folder: settings, checkpoints and metrics, written so that a kill at any moment loses nothing.
 
-``config.json`` (what is run), ``last.pt`` and ``best.pt`` (atomic checkpoints, tensors and numbers only),
-``metrics.jsonl`` (one line per reported iteration).
+``config.json`` (what is run), ``last.pt`` (everything that continuing needs), ``best.pt`` (the parameters best on
+validation), ``metrics.jsonl`` (one line per reported iteration). Checkpoints are replaced in one step, and read back
+only if their checksums fit.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
-import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import RunError
+from .compare import differences
 
 __all__ = ["RunFolder", "write_atomically"]
 
-_DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError, ValueError, TypeError)
 
-
-def write_atomically(path: Path, write: Callable[[Any], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Any], Any]) -> None:
     """Write a file through a temporary one: afterwards the old or the new file is there, whole.
+
+    Parameters
+    ----------
+    path : Path
+        What is written.
+    write : callable
+        Receives the open binary file.
 
     Raises
     ------
@@ -38,10 +47,12 @@ def write_atomically(path: Path, write: Callable[[Any], None]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise RunError(f"cannot write {path}: {reason}; what was there before is untouched") from None
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        raise RunError(f"cannot write {path}: {_reason(error)}; what was there before is untouched") from None
 
 
 class RunFolder:
@@ -59,6 +70,8 @@ class RunFolder:
     def create(self, config: dict[str, Any], resume: bool) -> bool:
         """Prepare the folder for a run; return whether there is a checkpoint to continue from.
 
+        A folder of a run that never came to a checkpoint holds nothing to lose, and is used afresh.
+
         Parameters
         ----------
         config : dict
@@ -72,94 +85,160 @@ class RunFolder:
             If the folder holds a run with other settings, or one that was not asked to be continued.
         """
         config = json.loads(json.dumps(config))
-        if (self.path / "config.json").exists():
-            found = self.config()
-            differing = _differences(found, config)
-            if differing:
+        if self.has("last") or self.has("best"):
+            found = differences(self.config(), config)
+            if found:
+                more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
                 raise RunError(
-                    f"{self.path} holds a run of another configuration ({'; '.join(differing[:3])}); "
-                    "choose another folder or use the same settings"
+                    f"{self.path} holds a run of another configuration: {'; '.join(found[:3])}{more}; "
+                    "choose another folder (--run), or the same settings to continue it"
                 )
-            if (self.path / "last.pt").exists() and not resume:
+            if not resume:
                 raise RunError(
-                    f"{self.path} already holds this run; add --resume to continue it, or choose another folder"
+                    f"{self.path} already holds this run; add --resume to continue it, or choose another folder (--run)"
                 )
-            return (self.path / "last.pt").exists()
+        if self.has("last"):
+            return True
+        self._make()
+        text = json.dumps(config, indent=1)
+        write_atomically(self.path / "config.json", lambda file: file.write(text.encode()))
+        self.rewind(0)
+        return False
+
+    def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"cannot make the run folder {self.path}: {error.strerror}") from None
-        text = json.dumps(config, indent=1)
-        write_atomically(self.path / "config.json", lambda file: file.write(text.encode()))
-        return False
+            raise RunError(f"cannot make the run folder {self.path}: {_reason(error)}") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, and keep other processes from training in it; a killed process leaves no lock behind.
+
+        Raises
+        ------
+        RunError
+            If another process is training in the folder.
+        """
+        self._make()
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX system
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"another process is training in {self.path}; wait for it or stop it first") from None
+            except OSError:
+                pass  # a file system without locks
+            yield
+        finally:
+            os.close(handle)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a checkpoint of this name (``last`` or ``best``)."""
+        return (self.path / f"{name}.pt").exists()
 
     def config(self) -> dict[str, Any]:
-        """Read the settings of the run."""
+        """Read the settings of the run.
+
+        Raises
+        ------
+        RunError
+            If there are none, or they cannot be read.
+        """
         path = self.path / "config.json"
         try:
             found = json.loads(path.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RunError(
                 f"{self.path} is not a run folder (no config.json); make one with 'neurometa train'"
             ) from None
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} cannot be read: {error}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(f"{path} cannot be read: {_reason(error)}") from None
         if not isinstance(found, dict):
-            raise RunError(f"{path} holds no settings")
+            raise RunError(f"{path} holds no settings of a run")
         return found
 
     def save(self, name: str, content: dict[str, Any]) -> None:
-        """Write a checkpoint (``last`` or ``best``) atomically."""
-        write_atomically(self.path / f"{name}.pt", lambda file: torch.save(content, file))
+        """Write a checkpoint (``last`` or ``best``) atomically; metrics reported before it are on disk first."""
+        buffer = io.BytesIO()  # so that a full disk is an OSError of Python, not an abort within torch
+        torch.save(content, buffer)
+        with suppress(FileNotFoundError), open(self.path / "metrics.jsonl", "rb") as metrics:
+            os.fsync(metrics.fileno())
+        write_atomically(self.path / f"{name}.pt", lambda file: file.write(buffer.getbuffer()))
 
     def load(self, name: str, device: torch.device | str | None = None) -> dict[str, Any]:
-        """Read a checkpoint; tensors and plain values only, nothing in it is ever executed."""
+        """Read a checkpoint; tensors and plain values only, nothing in it is ever executed.
+
+        Raises
+        ------
+        RunError
+            If it is missing, damaged, or holds anything else.
+        """
         path = self.path / f"{name}.pt"
         try:
-            found = torch.load(path, weights_only=True, map_location=device or "cpu")
+            content = path.read_bytes()
         except FileNotFoundError:
             raise RunError(f"{self.path} has no checkpoint {path.name}; train it with --resume") from None
         except OSError as error:
-            raise RunError(f"cannot read {path}: {error.strerror}") from None
-        except _DAMAGE:
-            raise RunError(
-                f"{path} is damaged and cannot be read; delete it to start again from the other checkpoint"
-            ) from None
-        if not isinstance(found, dict) or "params" not in found:
+            raise RunError(f"cannot read {path}: {_reason(error)}") from None
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                damaged = archive.testzip()  # torch reads members without looking at their checksums
+            if damaged is not None:
+                raise zipfile.BadZipFile("checksum")
+            found = torch.load(io.BytesIO(content), weights_only=True, map_location=device or "cpu")
+        except Exception:  # whatever a damaged or foreign file makes zipfile and torch raise
+            raise RunError(f"{path} is damaged, or not a checkpoint, and was not read; {self._way_out(name)}") from None
+        params = found.get("params") if isinstance(found, dict) else None
+        if not isinstance(params, dict) or not all(isinstance(leaf, torch.Tensor) for leaf in params.values()):
             raise RunError(f"{path} is not a checkpoint of a run")
         return found
 
+    def _way_out(self, name: str) -> str:
+        if name == "best":
+            return "resume the training, which writes it anew, or take the last checkpoint (--checkpoint last)"
+        if self.has("best"):
+            return "best.pt beside it can be evaluated; to train again choose another folder (--run)"
+        return "train again in another folder (--run)"
+
     def append(self, record: dict[str, Any]) -> None:
         """Add one line to ``metrics.jsonl``."""
+        path = self.path / "metrics.jsonl"
         try:
-            with open(self.path / "metrics.jsonl", "a") as file:
-                file.write(json.dumps(record) + "\n")
+            with open(path, "a") as file:
+                file.write(_line(record))
         except OSError as error:
-            raise RunError(f"cannot write {self.path / 'metrics.jsonl'}: {error.strerror}") from None
+            raise RunError(f"cannot write {path}: {_reason(error)}; the last checkpoint is untouched") from None
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read ``metrics.jsonl``; a line cut off by a kill is left out."""
         path = self.path / "metrics.jsonl"
         records = []
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                continue
+        for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+            with suppress(ValueError, RecursionError):
+                record = json.loads(line)
+                if isinstance(record, dict) and isinstance(record.get("iteration"), int):
+                    records.append(record)
         return records
 
     def rewind(self, iteration: int) -> None:
-        """Drop metrics of iterations that the checkpoint does not hold yet."""
-        kept = [record for record in self.metrics() if record["iteration"] < iteration]
-        text = "".join(json.dumps(record) + "\n" for record in kept)
-        write_atomically(self.path / "metrics.jsonl", lambda file: file.write(text.encode()))
+        """Drop metrics of later iterations, which the checkpoint does not hold yet, and lines that were cut off."""
+        path = self.path / "metrics.jsonl"
+        text = "".join(_line(record) for record in self.metrics() if record["iteration"] <= iteration)
+        if (path.read_text(errors="replace") if path.exists() else "") != text:
+            write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def _differences(a: Any, b: Any, path: str = "") -> list[str]:
-    """Name the settings that differ, as ``path: old -> new``."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        return [d for key in sorted({*a, *b}) for d in _differences(a.get(key), b.get(key), f"{path}.{key}".strip("."))]
-    if a == b:
-        return []
-    short = [text if len(text) <= 30 else text[:27] + "..." for text in (json.dumps(a), json.dumps(b))]
-    return [f"{path}: {short[0]} -> {short[1]}"]
+def _line(record: dict[str, Any]) -> str:
+    """Write a record as one line of JSON; numbers that JSON does not have become null."""
+    plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(plain, allow_nan=False) + "\n"
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

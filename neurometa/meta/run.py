@@ -11,16 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import RunError
 from ..learners import Learner
 from ..outer import Outer
 from ..spec import Network
+from ..spec.base import check_choice
+from ..streams import generator
 from ..tasks.base import Task
 from ..torch_engine.params import constrain_leaf
 from ..tree import Tree
 from .folder import RunFolder
 from .settings import build
 
-__all__ = ["Run", "load_run"]
+__all__ = ["Run", "alike", "load_run"]
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Run:
     seed : int
         Seed of every stream.
     iteration : int
-        Iterations done.
+        Iterations after which the parameters were taken.
     path : Path, optional
         The run folder.
     """
@@ -70,7 +73,14 @@ class Run:
         }
 
 
-def load_run(path: str | os.PathLike[str], which: str = "best", device: torch.device | str | None = None) -> Run:
+def load_run(
+    path: str | os.PathLike[str],
+    which: str = "best",
+    device: torch.device | str | None = None,
+    *,
+    learner: type[Learner] | Learner | None = None,
+    task: type[Task] | Task | None = None,
+) -> Run:
     """Read a run folder back.
 
     Parameters
@@ -81,30 +91,45 @@ def load_run(path: str | os.PathLike[str], which: str = "best", device: torch.de
         Checkpoint: best on validation (or the last where there was none), or the last.
     device : optional
         Where the parameters go.
+    learner, task : optional
+        Of a run that was made with a user's own class: the class, which gets the stored settings, or the object.
+        Nothing that is stored is ever executed.
 
     Returns
     -------
     Run
-        With learner, task and outer algorithm rebuilt from the folder's settings; nothing stored is executed.
+        With learner, task and outer algorithm rebuilt from the folder's settings.
 
     Raises
     ------
+    SpecificationError
+        If there is no such kind of checkpoint.
     RunError
-        If the folder is not a run, is damaged, or was made with a user's own classes.
+        If the folder is not a run, is damaged, or was made with a user's own classes that are not given.
     """
+    check_choice(which, ("best", "last"), "checkpoint")
     folder = RunFolder(path)
     config = folder.config()
-    record = folder.load("last", device)
-    params: dict[str, Tensor] = record["params"]
-    if which == "best" and (folder.path / "best.pt").exists():
-        params = folder.load("best", device)["params"]
-    return Run(
-        learner=build("learner", config.get("learner", {})),
-        task=build("task", config.get("task", {})),
-        outer=build("outer", config.get("outer", {})),
-        params=params,
-        history=folder.metrics(),
-        seed=int(config.get("seed", 0)),
-        iteration=int(record["iteration"]),
-        path=folder.path,
-    )
+    made = build("learner", config.get("learner"), learner)
+    own_task = build("task", config.get("task"), task)
+    seed = config.get("seed")
+    if not isinstance(seed, int) or seed < 0:
+        raise RunError(f"{folder.path / 'config.json'} holds no seed")
+    name = which if folder.has(which) else "last"
+    record = folder.load(name, device)
+    wanted = made.init(generator(seed, "init"))
+    if not alike(record["params"], wanted, dtypes=False) or not isinstance(record.get("iteration"), int):
+        raise RunError(f"{folder.path / name}.pt does not fit the settings beside it (config.json)")
+    own_outer = build("outer", config.get("outer"))
+    return Run(made, own_task, own_outer, record["params"], folder.metrics(), seed, record["iteration"], folder.path)
+
+
+def alike(a: Any, b: Any, dtypes: bool = True) -> bool:
+    """Whether two nested states have the same names, shapes and, if asked, number formats."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(alike(a[key], b[key], dtypes) for key in a)
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(alike(x, y, dtypes) for x, y in zip(a, b, strict=True))
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and (a.dtype == b.dtype or not dtypes)
+    return not isinstance(a, Mapping | list | tuple | Tensor) and not isinstance(b, Mapping | list | tuple | Tensor)

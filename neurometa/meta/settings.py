@@ -25,35 +25,70 @@ def describe(kind: str, strategy: Any) -> dict[str, Any]:
         Folder of the strategy.
     strategy : dataclass
         A strategy; a class from a user's own file is named by its class and cannot be rebuilt from the record alone.
+
+    Raises
+    ------
+    SpecificationError
+        If it is not a dataclass, or holds more than text, numbers and descriptions.
     """
-    folder = _FOLDERS[kind]
-    module = type(strategy).__module__
-    known = module.startswith(folder.__name__ + ".") and module.rpartition(".")[2] in folder.names()
+    if isinstance(strategy, type) or not dataclasses.is_dataclass(strategy):
+        shown = strategy.__name__ if isinstance(strategy, type) else f"a {type(strategy).__name__}"
+        raise SpecificationError(f"{kind} is {shown}; it must be an object of a frozen dataclass of settings")
+    known = _name(kind, type(strategy))
     settings = {}
     for field in dataclasses.fields(strategy):
         value = getattr(strategy, field.name)
         if isinstance(value, nn.Module):
-            value, known = f"module {type(value).__name__}", False
+            value, known = f"module {type(value).__name__}", None
         settings[field.name] = encode(value)
-    return {"name": module.rpartition(".")[2] if known else f"custom {type(strategy).__name__}", "settings": settings}
+    return {"name": known or _custom(type(strategy)), "settings": settings}
 
 
-def build(kind: str, record: dict[str, Any]) -> Any:
+def _name(kind: str, cls: type) -> str | None:
+    """Return the name under which a class of this package is registered."""
+    folder = _FOLDERS[kind]
+    parent, _, name = cls.__module__.rpartition(".")
+    return name if parent == folder.__name__ and name in folder.names() else None
+
+
+def _custom(cls: type) -> str:
+    return f"custom {cls.__name__}"
+
+
+def build(kind: str, record: Any, given: Any = None) -> Any:
     """Rebuild a strategy from `describe`.
+
+    Parameters
+    ----------
+    kind : {"learner", "outer", "task"}
+        Folder of the strategy.
+    record : dict
+        As `describe` made it.
+    given : class or object, optional
+        Of the strategy, where it is not one of this package; a class gets the settings of the record.
 
     Raises
     ------
     RunError
-        If the record names a class that is not part of this package, or settings that it does not have.
+        If the record names a class that is not part of this package and is not given, or settings that it does not
+        have.
     """
-    folder = _FOLDERS[kind]
     try:
         name, settings = record["name"], record["settings"]
-        if name not in folder.names():
-            raise RunError(f"the run's {kind} is '{name}', which is not part of neurometa; pass it again by its path")
-        return folder.get(name)(**{key: decode(value) for key, value in settings.items()})
+        if given is not None:
+            cls = given if isinstance(given, type) else type(given)
+            if name not in (_name(kind, cls), _custom(cls)):
+                raise RunError(f"the run's {kind} is '{name}', not {cls.__name__}")
+            if not isinstance(given, type):
+                return given
+        elif name in _FOLDERS[kind].names():
+            cls = _FOLDERS[kind].get(name)
+        else:
+            hint = f"; give it again: --{kind} PATH.py:NAME" if kind != "outer" else ""
+            raise RunError(f"the run's {kind} is '{name}', which is not part of neurometa{hint}")
+        return cls(**{key: decode(value) for key, value in settings.items()})
     except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"the run's record of its {kind} cannot be read: {error}") from None
+        raise RunError(f"the run's record of its {kind} (config.json) cannot be read: {error!r}") from None
 
 
 def options_of(kind: str, cls: type, given: dict[str, str], skip: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -41,15 +41,13 @@ class Description:
 
     def _freeze(self, *fields: str) -> None:
         """Replace mappings by read-only copies and lists by tuples (called from ``__post_init__``)."""
+        declared = {f.name: str(f.type) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         for name in fields:
-            value = getattr(self, name)
-            if isinstance(value, Mapping):
-                value = MappingProxyType(dict(value))
-            elif isinstance(value, list | tuple):
-                value = tuple(value)
-            else:
-                raise SpecificationError(f"{type(self).__name__}.{name} must be a mapping or a tuple, not {value!r}")
-            object.__setattr__(self, name, value)
+            value, mapping = getattr(self, name), "Mapping" in declared[name]
+            if not isinstance(value, Mapping if mapping else list | tuple):
+                kind = "mapping" if mapping else "tuple"
+                raise SpecificationError(f"{type(self).__name__}.{name} must be a {kind}, not {value!r}")
+            object.__setattr__(self, name, MappingProxyType(dict(value)) if mapping else tuple(value))
 
     def to_json(self, indent: int | None = None) -> str:
         """Return the description as JSON text that `from_json` reads back."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from ..errors import SpecificationError
 from ..expression import Expression, parse
 from .base import RESERVED, Description, check_choice, check_name
@@ -138,6 +140,13 @@ class Projection(Description):
     def efficacy_expression(self) -> Expression:
         """Checked text of the efficacy."""
         return parse(self.efficacy, f"projection '{self.label}': efficacy")
+
+    def synapses(self, n_post: int, n_pre: int) -> np.ndarray:
+        """Return which synapses exist, boolean ``(n_post, n_pre)``; the same on every machine."""
+        if isinstance(self.mask, Random):
+            return np.random.default_rng(self.mask.seed).random((n_post, n_pre)) < self.mask.p
+        diagonal = np.eye(n_post, n_pre, dtype=bool)
+        return {None: np.ones((n_post, n_pre), dtype=bool), "no_self": ~diagonal, "one_to_one": diagonal}[self.mask]
 
     @property
     def static(self) -> bool:

@@ -1,0 +1,238 @@
+"""One training run: its plan, its state, and what can be done with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from ..errors import RunError, SpecificationError, TrainingError, unknown
+from ..learners import Learner
+from ..learners.base import GROUPS
+from ..outer import Outer, Problem
+from ..streams import Streams, generator
+from ..tasks.base import Task
+from ..tree import Tree
+from .folder import RunFolder
+from .run import Run, alike
+from .settings import describe
+
+__all__ = ["Loop", "Plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained and how; the fields are arguments of `meta_train`.
+
+    Raises
+    ------
+    SpecificationError
+        If a number is out of range or a learned group does not exist.
+    """
+
+    learner: Learner
+    task: Task
+    outer: Outer
+    n_iterations: int
+    n_tasks: int
+    seed: int
+    learn: tuple[str, ...]
+    validate_every: int
+    n_validation: int
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+    def __post_init__(self):
+        for group in self.learn:
+            if group not in GROUPS:
+                raise SpecificationError(unknown("learned group", group, GROUPS))
+        least = {"n_iterations": 1, "n_tasks": 1, "n_validation": 1, "validate_every": 0, "seed": 0}
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < minimum:
+                raise SpecificationError(f"{name} is {value}; it must be a whole number, {minimum} or more")
+
+    def config(self) -> dict[str, Any]:
+        """Return the plan as what ``json`` writes; the device may change from one session to the next."""
+        strategies = {kind: describe(kind, getattr(self, kind)) for kind in ("learner", "task", "outer")}
+        plain = ("n_iterations", "n_tasks", "seed", "learn", "n_validation", "validate_every")
+        return {**strategies, **{name: getattr(self, name) for name in plain}, "dtype": str(self.dtype)}
+
+
+class _Mark(NamedTuple):
+    """A state that training can return to; trees are never changed in place, so that it holds no copies."""
+
+    learned: Tree
+    state: Any
+    streams: dict[str, torch.Tensor]
+    iteration: int
+    losses: tuple[float, ...]
+
+
+class Loop:
+    """State of one training run.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is trained.
+    folder : RunFolder, optional
+        Where it is kept.
+
+    Raises
+    ------
+    SpecificationError
+        If nothing is left to learn.
+    """
+
+    def __init__(self, plan: Plan, folder: RunFolder | None):
+        self.plan, self.folder = plan, folder
+        self.streams = Streams(plan.seed)
+        for name in ("init", "tasks", "noise"):
+            self.streams[name]  # made now, so that every mark holds all of them
+        params = plan.learner.init(self.streams["init"], device=plan.device, dtype=plan.dtype)
+        groups = plan.learner.groups()
+        self.learned: Tree = {name: leaf for name, leaf in params.items() if groups.get(name) in plan.learn}
+        self.fixed: Tree = {name: leaf for name, leaf in params.items() if name not in self.learned}
+        if not self.learned:
+            found = ", ".join(sorted({*groups.values()})) or "none"
+            asked = ", ".join(plan.learn) or "none"
+            raise SpecificationError(f"learn is {asked}: nothing is left to learn; this learner has the groups {found}")
+        self.state: Any = plan.outer.init(self.learned)
+        self.iteration, self.seconds = 0, 0.0
+        self.score: float | None = None
+        self.best: dict[str, Any] | None = None  # params, iteration, score
+        self.losses: tuple[float, ...] = ()  # since the last report
+        self.history: list[dict[str, Any]] = []
+        self._before: _Mark | None = None  # one iteration back: its parameters gave a finite loss
+
+    @property
+    def params(self) -> Tree:
+        """All meta-parameters, learned or not."""
+        return {**self.fixed, **self.learned}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every iteration is done."""
+        return self.iteration >= self.plan.n_iterations
+
+    def restore(self, resume: bool) -> None:
+        """Prepare the run folder, and continue from its checkpoint if there is one."""
+        if self.folder is None or not self.folder.create(self.plan.config(), resume):
+            return
+        record = self.folder.load("last", self.plan.device)
+        try:
+            state = type(self.state)(*record["state"])
+            if not (alike(record["params"], self.params) and alike(tuple(state), tuple(self.state))):
+                raise ValueError
+            self.streams.load_state_dict({name: value.cpu() for name, value in record["streams"].items()})
+            self.iteration, self.seconds, self.score = record["iteration"], record["seconds"], record["score"]
+            self.best, self.losses = record["best"], tuple(record["losses"])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+            path = self.folder.path / "last.pt"
+            raise RunError(f"{path} does not fit the settings beside it; choose another folder (--run)") from None
+        self.learned = {name: record["params"][name] for name in self.learned}
+        self.fixed = {name: record["params"][name] for name in self.fixed}
+        self.state = state
+        self.folder.rewind(self.iteration)
+        self.history = self.folder.metrics()
+        self._repair_best()
+
+    def _repair_best(self) -> None:
+        """Write ``best.pt`` anew if it is missing or damaged: ``last.pt`` holds it too."""
+        if self.folder is None or self.best is None:
+            return
+        try:
+            self.folder.load("best")
+        except RunError:
+            self.folder.save("best", self.best)
+
+    def step(self) -> dict[str, float]:
+        """Do one iteration and return its metrics.
+
+        Raises
+        ------
+        TrainingError
+            If the loss or the gradient is not finite; the run goes back to the last parameters that were good, and
+            these are kept.
+        """
+        plan, mark = self.plan, self._mark()
+        episode = plan.task.sample(self.streams["tasks"], plan.n_tasks, "train", device=plan.device, dtype=plan.dtype)
+
+        def losses(params: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            return plan.learner.loss({**self.fixed, **params}, episode, plan.task, self.streams["noise"])
+
+        problem = Problem(losses, self.iteration, plan.n_iterations)
+        learned, state, metrics = plan.outer.step(self.learned, self.state, problem)
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if bad:
+            self._give_up(bad[0], metrics[bad[0]], mark)
+        self._before = mark
+        self.learned, self.state = learned, state
+        self.iteration += 1
+        self.losses += (metrics["loss"],)
+        return metrics
+
+    def _mark(self) -> _Mark:
+        return _Mark(self.learned, self.state, self.streams.state_dict(), self.iteration, self.losses)
+
+    def _give_up(self, name: str, value: float, mark: _Mark) -> None:
+        """Go back to the last parameters with a finite loss, keep them, and say so."""
+        failed = self.iteration + 1
+        good = self._before if name == "loss" and self._before else mark
+        self.learned, self.state, streams, self.iteration, self.losses = good
+        self.streams.load_state_dict(streams)
+        self.checkpoint()
+        if failed == 1:
+            raise TrainingError(
+                f"{name} is {value} at the first iteration, before anything was learned: this network, with the "
+                "parameters it starts from, does not stay finite on this task"
+            )
+        kept = f" (run folder {self.folder.path})" if self.folder else ""
+        raise TrainingError(
+            f"{name} is {value} at iteration {failed}; the parameters after iteration {self.iteration}, the last that "
+            f"were good, are kept{kept}; try a smaller learning rate, or a smaller clip above 0"
+        )
+
+    def validate(self) -> float:
+        """Score the parameters on the fixed validation tasks, and keep them if they are the best so far."""
+        plan = self.plan
+        stream, noise = generator(plan.seed, "validation"), generator(plan.seed, "validation noise")
+        episode = plan.task.sample(stream, plan.n_validation, "validation", device=plan.device, dtype=plan.dtype)
+        with torch.no_grad():
+            output = plan.learner.respond(self.params, episode, plan.task, noise)
+            score = float(plan.task.score(output, episode.scored).mean())
+        sign = 1 if plan.task.higher_is_better else -1
+        if math.isfinite(score) and (self.best is None or sign * score > sign * self.best["score"]):
+            self.best = {"params": self.params, "iteration": self.iteration, "score": score}
+            if self.folder:
+                self.folder.save("best", self.best)
+        self.score = score
+        return score
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Record metrics; the loss is the mean since the last report."""
+        counts = {"iteration": self.iteration, "episodes": self.iteration * self.plan.n_tasks}
+        record = {**counts, "seconds": round(self.seconds, 3), **metrics}
+        self.history.append({**record, "loss": math.fsum(self.losses) / len(self.losses)})
+        self.losses = ()
+        if self.folder:
+            self.folder.append(self.history[-1])
+
+    def checkpoint(self) -> None:
+        """Write everything that continuing needs."""
+        if self.folder is None:
+            return
+        plain = ("params", "iteration", "seconds", "score", "best", "losses")
+        record = {name: getattr(self, name) for name in plain}
+        self.folder.save("last", {**record, "state": tuple(self.state), "streams": self.streams.state_dict()})
+
+    def result(self) -> Run:
+        """Return the run with its best parameters."""
+        plan, path = self.plan, self.folder.path if self.folder else None
+        best = self.best or {"params": self.params, "iteration": self.iteration}
+        made = (best["params"], self.history, plan.seed, best["iteration"], path)
+        return Run(plan.learner, plan.task, plan.outer, *made)
