@@ -1,4 +1,4 @@
-"""The Brian2 engine: the same description, the same text, a second simulator (Stimberg et al. 2019, doi:10.7554/eLife.47314).
+"""The Brian2 engine: the same description and text in a second simulator (Stimberg 2019, doi:10.7554/eLife.47314).
 
 brian2 is imported in one module of this package, when a simulation is run.
 """

@@ -29,7 +29,7 @@ def load() -> Any:
 
 @contextmanager
 def plain_numpy(b2: Any) -> Iterator[None]:
-    """Run Brian2 on its numpy target, with the arithmetic as written and without log files; restores its preferences."""
+    """Run Brian2 on its numpy target, with the arithmetic as written, without log files; restores its preferences."""
     wanted = {
         "codegen.target": "numpy",
         "codegen.loop_invariant_optimisations": False,

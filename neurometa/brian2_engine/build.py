@@ -92,7 +92,11 @@ class Model:
             if projection.pre == name:
                 found.append(f"c{k} : 1")
                 found += [f"s{k}_{n} : 1" for n, s in (rule.sums.items() if rule else ()) if s.over in ("post", "both")]
-                found += [f"b{k}_{n} : 1\nlb{k}_{n} : 1 (linked)" for n, s in (rule.sums.items() if rule else ()) if s.over == "both"]
+                found += [
+                    f"b{k}_{n} : 1\nlb{k}_{n} : 1 (linked)"
+                    for n, s in (rule.sums.items() if rule else ())
+                    if s.over == "both"
+                ]
             if projection.post == name:
                 found.append(f"d{k} : 1")
                 found += [f"s{k}_{n} : 1" for n, s in (rule.sums.items() if rule else ()) if s.over == "pre"]
@@ -236,9 +240,15 @@ class Model:
         for j, (begin, end, argument) in enumerate(split_calls(text, "softmax")):
             if "softmax" in argument:
                 raise EngineError(f"population '{population.name}': softmax inside softmax does not run in Brian2")
-            pool = self.b2.NeuronGroup(self.batch, "total : 1", name=f"normaliser_{len(self.objects)}", clock=self.clock)
+            pool = self.b2.NeuronGroup(
+                self.batch, "total : 1", name=f"normaliser_{len(self.objects)}", clock=self.clock
+            )
             adder = self.b2.Synapses(
-                group, pool, f"total_post = e{i}_{j}_pre : 1 (summed)", name=f"adder_{len(self.objects)}", clock=self.clock
+                group,
+                pool,
+                f"total_post = e{i}_{j}_pre : 1 (summed)",
+                name=f"adder_{len(self.objects)}",
+                clock=self.clock,
             )
             size = population.size
             adder.connect(i=np.arange(self.batch * size), j=np.repeat(np.arange(self.batch), size))
@@ -304,7 +314,8 @@ class Model:
         if rule is None:
             return
         dt, kept = repr(self.network.dt), ["w", *(f"t_{name}" for name in rule.traces)]
-        lines = [f"old_{name} = {name}" for name in kept]
+        # A bare name would be a view of the array that the next line changes; 1.0* makes it a value.
+        lines = [f"old_{name} = 1.0*{name}" for name in kept]
         traces = rule.trace_expressions
         lines += [f"new_{n} = t_{n} + {dt}*({self._rule_text(e, projection)})" for n, e in traces.items()]
         change = f"change = {self._rule_text(rule.dw_expression, projection)}" if rule.dw_expression else ""
@@ -317,7 +328,7 @@ class Model:
             own = {"w": "w", **{name: f"t_{name}" for name in rule.traces}}
             if statement.target not in own:
                 local |= {statement.target}
-            lines.append(f"{own.get(statement.target, f'l_{statement.target}')} = {text}")
+            lines.append(f"{own.get(statement.target, f'l_{statement.target}')} = 1.0*({text})")
         if projection.limits is not None:
             names = [f"r_{b}" if isinstance(b, str) else f"({float(b)!r})" for b in projection.limits]
             lines.append(f"w = clip(w, {names[0]}, {names[1]})")
@@ -330,9 +341,13 @@ class Model:
 def _refuse(network: Network) -> None:
     for population in network.populations:
         if population.spikes is not None or population.method != "euler":
-            raise EngineError(f"population '{population.name}': the Brian2 engine runs rate populations, method 'euler'")
+            raise EngineError(
+                f"population '{population.name}': the Brian2 engine runs rate populations, method 'euler'"
+            )
         if any("kwta" in expression.calls for expression in population.expressions.values()):
-            raise EngineError(f"population '{population.name}': kwta sorts neurons, which Brian2's equations cannot say")
+            raise EngineError(
+                f"population '{population.name}': kwta sorts neurons, which Brian2's equations cannot say"
+            )
     for projection in network.projections:
         rule = projection.rule
         if projection.delay or projection.sign:

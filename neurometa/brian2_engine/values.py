@@ -46,7 +46,9 @@ def start(network: Network, values: Mapping[str, np.ndarray], batch: int) -> Sta
     for population in network.populations:
         for variable in population.state:
             value = population.start.get(variable, 0.0)
-            found = np.float64(value) if isinstance(value, int | float) else values[f"{population.name}.start_{variable}"]
+            found = (
+                np.float64(value) if isinstance(value, int | float) else values[f"{population.name}.start_{variable}"]
+            )
             x[f"{population.name}.{variable}"] = np.broadcast_to(found, (batch, population.size))
     for projection in network.projections:
         label, name = projection.label, f"{projection.label}.w"

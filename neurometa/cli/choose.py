@@ -22,6 +22,7 @@ from ..tasks.base import Task
 from .typed_rule import rule_from_text
 
 __all__ = [
+    "build_network",
     "by_path",
     "call_options",
     "choose",
@@ -59,6 +60,7 @@ def by_path(text: str, kind: str) -> Any:
     except NeurometaError:
         raise
     except (Exception, SystemExit) as error:
+        del sys.modules[name]
         raise SpecificationError(f"{kind}: {path} fails with {type(error).__name__}: {error}") from None
     if attribute not in vars(module):
         public = [name for name in vars(module) if not name.startswith("_")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -21,7 +22,9 @@ __all__ = ["Data", "Learners", "Networks", "Rules", "Tasks"]
 
 
 def _first_line(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").split("\n")[0]
+    """Return the first line of a docstring, without its markup."""
+    line = (inspect.getdoc(thing) or "").split("\n")[0]
+    return re.sub(r":\w+:|`", "", line)
 
 
 def _show(kind: str, names: list[str], describe: Callable[[str], dict[str, Any]], as_json: bool, hint: str) -> int:
@@ -168,6 +171,8 @@ class Data:
     def run(self) -> int:
         """Print the list, or fetch."""
         if self.action == "fetch":
+            if not self.name:
+                raise SpecificationError(f"data fetch needs a name; there are {', '.join(data.DATA_SETS)}")
             path = data.fetch(self.name, root=self.data_root, progress=not self.json)
             print_json({"fetched": self.name, "path": str(path)}) if self.json else print(f"{self.name}: {path}")
             return 0

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from .crosscheck import CrosscheckRun, Verify
 from .lists import Data, Learners, Networks, Rules, Tasks
 from .quickstart import Quickstart
 from .script import guarded, parse, replace_unprintable
@@ -30,6 +31,8 @@ Command = (
     _command(Quickstart, "quickstart")
     | _command(Train, "train")
     | _command(Evaluate, "evaluate")
+    | _command(CrosscheckRun, "crosscheck")
+    | _command(Verify, "verify")
     | _command(Rules, "rules")
     | _command(Tasks, "tasks")
     | _command(Networks, "networks")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -28,7 +29,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_rows(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def print_rows(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print plain rows under headings."""
     table = RichTable(title=title, title_justify="left", box=None, pad_edge=False)
     for i, heading in enumerate(headings):

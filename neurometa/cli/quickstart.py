@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from ..errors import SpecificationError
 from ..learners import PlasticLearner
 from ..meta.evaluate import evaluate
 from ..meta.figure import few_shot_figure
@@ -43,6 +44,8 @@ class Quickstart:
 
     def run(self) -> int:
         """Train, evaluate, draw."""
+        if self.episodes < 2:
+            raise SpecificationError(f"--episodes is {self.episodes}; it must be 2 or more")
         task = Glyphs()
         trunk = ConvTrunk(image_shape=task.image_shape, channels=(32, 32, 32), out="unit")
         learner = PlasticLearner(modulated(trunk.n_features, task.n_out, n_hidden=64, alpha=5.0), trunk)

@@ -10,15 +10,14 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from ..errors import SpecificationError, unknown
+from ..errors import SpecificationError
 from ..learners import Learner
 from ..meta.evaluate import evaluate
 from ..meta.run import Run, load_run
 from ..meta.settings import options_of
 from ..meta.train import meta_train
 from ..outer import Backprop
-from ..spec import Network
-from ..tasks.base import Task
+from ..tasks.base import Task, check_split
 from . import choose
 from .output import print_json, print_table
 from .progress import training_progress
@@ -26,18 +25,17 @@ from .progress import training_progress
 __all__ = ["Evaluate", "Train", "assemble"]
 
 
+#: Fields of the outer algorithm that have an option of their own.
+OUTER = ("lr", "schedule", "clip")
+
+
 def assemble(
     task: Task, network: str, rule: str, learner: str, trunk: str, given: dict[str, dict[str, str]]
 ) -> Learner:
     """Build a learner for a task from what a user typed."""
     front = choose.trunk_for(task, trunk, given["trunk"])
-    builder = choose.network_builder(network)
-    settings = choose.call_options(builder, given["network"], "network")
-    if rule:
-        settings["rule"] = choose.choose_rule(rule)
-    description = builder(front.n_features if front else task.n_in, task.n_out, **settings)
-    if not isinstance(description, Network):
-        raise SpecificationError(f"network '{network}' returned a {type(description).__name__}, not a Network")
+    n_in = front.n_features if front else task.n_in
+    description = choose.build_network(network, n_in, task.n_out, rule, given["network"])
     cls = choose.learner_class(learner)
     return cls(description, front, **options_of("learner", cls, given["learner"], ("network", "trunk")))  # type: ignore[call-arg]
 
@@ -79,8 +77,12 @@ class Train:
     """Seed of everything random."""
     validate_every: int = 100
     """Iterations between validations; the best parameters are kept. 0: never."""
+    checkpoint_every: int | None = None
+    """Iterations between checkpoints; default: every 30 seconds."""
     set: tuple[str, ...] = ()
     """Further options, such as task.n_way=20 network.n_hidden=32 learner.compile=true trunk.precision=bfloat16."""
+    data_root: Annotated[Path | None, tyro.conf.arg(name="data-root")] = None
+    """Folder of the data; default: NEUROMETA_DATA, or a cache folder of the user."""
     device: str = ""
     """Torch device, such as cuda; default: torch's own."""
     float64: bool = False
@@ -92,13 +94,17 @@ class Train:
 
     def run(self) -> int:
         """Train, then print where the run is and what was learned."""
+        choose.use_data_root(self.data_root)
         given = choose.options(self.set)
+        for name in OUTER:
+            if name in given["outer"]:
+                raise SpecificationError(f"--set outer.{name}: use --{name}")
         cls = choose.task_class(self.task)
         task = cls(**options_of("task", cls, given["task"]))
         learner = assemble(task, self.network, self.rule, self.learner, self.trunk, given)
         stem = "-".join(part.rpartition(":")[2] for part in (self.task, self.network))
         folder = self.run_dir or Path("runs") / f"{stem}-{self.seed}"
-        outer = Backprop(self.lr, self.schedule, self.clip, **options_of("outer", Backprop, given["outer"]))
+        outer = Backprop(self.lr, self.schedule, self.clip, **options_of("outer", Backprop, given["outer"], OUTER))
         with training_progress("meta-training", task.score_name, self.json) as report:
             run = meta_train(
                 learner,
@@ -111,20 +117,26 @@ class Train:
                 validate_every=self.validate_every,
                 run_dir=folder,
                 resume=self.resume,
+                checkpoint_every=self.checkpoint_every,
                 on_progress=report,
-                device=device(self.device),
+                device=choose.device(self.device),
                 dtype=torch.double if self.float64 else None,
             )
-        summary: dict[str, Any] = {"run": str(folder), "iterations": run.iteration, "rule": run.rule_values()}
-        summary |= {"loss": run.history[-1]["loss"] if run.history else None}
-        if self.json:
-            print_json(summary)
-        else:
-            print(f"run folder: {folder}")
-            for name, value in run.rule_values().items():
-                print(f"  {name} = {value:.4g}")
-            print(f"next: neurometa evaluate {folder}")
+        self._tell(run, folder)
         return 0
+
+    def _tell(self, run: Run, folder: Path) -> None:
+        """Print where the run is and what was learned."""
+        if self.json:
+            summary: dict[str, Any] = {"run": str(folder), "iterations": self.iterations, "rule": run.rule_values()}
+            scores = [record["validation"] for record in run.history if record.get("validation") is not None]
+            best = (max if run.task.higher_is_better else min)(scores, default=None)
+            print_json({**summary, "loss": run.history[-1]["loss"] if run.history else None, "validation": best})
+            return
+        print(f"run folder: {folder}")
+        for name, value in run.rule_values().items():
+            print(f"  {name} = {value:.4g}")
+        print(f"next: neurometa evaluate {folder}")
 
 
 @dataclass
@@ -141,6 +153,12 @@ class Evaluate:
     """train, validation or test."""
     checkpoint: str = "best"
     """best (on validation) or last."""
+    task: str = ""
+    """PATH.py:NAME of the task, where the run was made with one of your own (the file is executed)."""
+    learner: str = ""
+    """PATH.py:NAME of the learner, likewise."""
+    data_root: Annotated[Path | None, tyro.conf.arg(name="data-root")] = None
+    """Folder of the data; default: NEUROMETA_DATA, or a cache folder of the user."""
     device: str = ""
     """Torch device; default: torch's own."""
     json: bool = False
@@ -148,30 +166,24 @@ class Evaluate:
 
     def run(self) -> int:
         """Print the table."""
-        if self.checkpoint not in ("best", "last"):
-            raise SpecificationError(unknown("checkpoint", self.checkpoint, ("best", "last")))
-        if self.episodes < 2:
-            raise SpecificationError(f"--episodes is {self.episodes}; it must be 2 or more")
-        run: Run = load_run(self.run_dir, self.checkpoint, device(self.device))
+        choose.use_data_root(self.data_root)
+        check_split(self.split)
+        for name, value, least in (("episodes", self.episodes, 2), ("seed", self.seed or 0, 0)):
+            if value < least:
+                raise SpecificationError(f"--{name} is {value}; it must be {least} or more")
+        run = load_run(
+            self.run_dir,
+            self.checkpoint,
+            choose.device(self.device),
+            task=choose.task_class(self.task) if self.task else None,
+            learner=choose.learner_class(self.learner) if self.learner else None,
+        )
         if not self.json:
-            print(f"scoring {self.episodes} test tasks ...", file=sys.stderr)
+            print(f"scoring {self.episodes} {self.split} tasks ...", file=sys.stderr)
         table = evaluate(run, n_episodes=self.episodes, seed=self.seed, split=self.split)
         if self.json:
-            print_json(
-                {"run": str(self.run_dir), "iteration": run.iteration, "rule": run.rule_values(), **table.as_dict()}
-            )
+            plain = {"run": str(self.run_dir), "iteration": run.iteration, "rule": run.rule_values()}
+            print_json({**plain, "split": self.split, **table.as_dict()})
         else:
             print_table(f"{self.run_dir}: {type(run.task).__name__}, {self.split} tasks", table)
         return 0
-
-
-def device(text: str) -> torch.device | None:
-    """Return a device, refusing one that is not there."""
-    if not text:
-        return None
-    try:
-        found = torch.device(text)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise SpecificationError(f"--device {text}: {str(error).splitlines()[0]}") from None
-    return found

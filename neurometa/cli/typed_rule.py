@@ -49,12 +49,12 @@ def rule_from_text(text: str) -> PlasticityRule:
     rates, numbers = _read(text)
     if "w" not in rates:
         raise SpecificationError('rule: there is no dw; write "dw = eta*pre*post"')
-    read = set().union(*(parse(formula, "rule", FUNCTIONS).names for formula in rates.values()))
+    reads = {name: parse(formula, "rule", FUNCTIONS).names for name, formula in rates.items()}
     for name in rates:
-        if name not in read and name != "w":
-            raise SpecificationError(f"rule: nothing reads '{name}', of which d{name} was given")
+        if name != "w" and not any(name in names for reader, names in reads.items() if reader != name):
+            raise SpecificationError(f"rule: d{name} is given, but nothing else reads '{name}'")
     declared = {*_KNOWN, *rates, *numbers}
-    for name in sorted(read - declared):
+    for name in sorted(set().union(*reads.values()) - declared):
         if is_modulator(name) or split_variable(name):
             continue
         near = _slip(name, declared)
@@ -104,7 +104,7 @@ def _parameter(name: str, value: float) -> Param:
 
 
 def _slip(name: str, declared: set[str]) -> str:
-    """Return the declared name that a name is a misspelling of; ``beta`` is not ``eta``, and ``eta2`` is not ``eta1``."""
+    """Return the declared name that a name misspells; ``beta`` is not meant as ``eta``, nor ``eta2`` as ``eta1``."""
     plain = name.rstrip("0123456789")
     for near in difflib.get_close_matches(name, declared - {"w", "dt"}, n=3, cutoff=0.75):
         if near[0] == name[0] and near.count("_") == name.count("_") and near.rstrip("0123456789") != plain:

@@ -39,7 +39,7 @@ def differences(there: Any, here: Any, path: str = "") -> list[str]:
         a, b = there.get("name"), here.get("name")
         if a != b and isinstance(a, str) and isinstance(b, str):
             return [f"{path} is {a} there, {b} here"]
-        keys = sorted({*there, *here}, key=lambda key: (isinstance(there.get(key), dict | list), key))
+        keys = sorted({*there, *here}, key=lambda key: (not isinstance(there.get(key), dict | list), key))
         return [d for key in keys for d in differences(there.get(key), here.get(key), _below(path, key))]
     if isinstance(there, list) and isinstance(here, list):
         a, b = _by_name(there), _by_name(here)

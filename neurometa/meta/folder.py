@@ -88,9 +88,9 @@ class RunFolder:
         if self.has("last") or self.has("best"):
             found = differences(self.config(), config)
             if found:
-                more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+                more = f"; and {len(found) - 4} more" if len(found) > 4 else ""
                 raise RunError(
-                    f"{self.path} holds a run of another configuration: {'; '.join(found[:3])}{more}; "
+                    f"{self.path} holds a run of another configuration: {'; '.join(found[:4])}{more}; "
                     "choose another folder (--run), or the same settings to continue it"
                 )
             if not resume:

@@ -61,7 +61,7 @@ class Program:
             values[name] = constrain_leaf(leaf.param, params[name])
         return values
 
-    def prepare(self, params: Mapping[str, Tensor], items: bool = False) -> Tree:
+    def prepare(self, params: Mapping[str, Tensor], items: bool = False, like: Tensor | None = None) -> Tree:
         """Return what a step needs and what stays the same over an episode.
 
         Parameters
@@ -70,6 +70,8 @@ class Program:
             Stored leaves.
         items : bool
             Activity has an axis of independent items after the batch, ``(batch, items, n)``.
+        like : Tensor, optional
+            Gives masks their device and number format; default: the parameters.
 
         Returns
         -------
@@ -81,7 +83,7 @@ class Program:
             if len(leaf.shape) == 1 and name in values and values[name].ndim == 2:
                 values[name] = values[name].unsqueeze(1)  # (batch, 1, n)
         for projection in self.masked:
-            like = values.get(f"{projection.label}.w", next(iter(values.values())))
+            like = like if like is not None else next(iter(values.values()))
             post, pre = self.network[projection.post].size, self.network[projection.pre].size
             values[f"{projection.label}.mask"] = mask_of(projection, post, pre, like)
         for label, efficacy in self.static:

@@ -120,7 +120,7 @@ def run(
         rest = made.activity(params, batch, stream, first) if any(resets) else {}
     if save is None and not any(learns) and period < n_steps and made.foldable:
         return _answer(made, params, sequences, noise, period, state._replace(x=rest), compile)
-    values = made.prepare(params)
+    values = made.prepare(params, like=first)
     keep = _Keeper(made.network, save, state)
     steps = {flag: made.step(flag, compile) for flag in (False, True) if flag in learns}
 
@@ -195,8 +195,9 @@ def _answer(made, params, sequences, noise, period, state, compile) -> Trajector
 
     folded = {name: fold(sequence) for name, sequence in sequences.items()}
     folded_noise = {name: fold(value) for name, value in noise.items()}
-    n_items = next(iter(folded.values())).shape[2]
-    values = made.prepare(params, items=True)
+    first = next(iter(folded.values()))
+    n_items = first.shape[2]
+    values = made.prepare(params, items=True, like=first)
     state = state._replace(x={key: v.unsqueeze(1).expand(-1, n_items, -1) for key, v in state.x.items()})
     step = made.step(False, compile)
     outputs = []

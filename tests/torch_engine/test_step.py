@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from neurometa import init_params, make_step, simulate, start
+from neurometa import Save, init_params, make_step, simulate, start
 from neurometa.errors import EngineError
 from neurometa.spec import Network, Param, PlasticityRule, Population, Projection, Random, Spikes, Uniform
 from neurometa.torch_engine import prepare
@@ -24,8 +24,6 @@ def run(network: Network, *stimulus: float, params=None, **options):
     """Run over a stimulus and keep everything; parameters at their start but for those given."""
     found = init_params(network, torch.Generator().manual_seed(0), dtype=F64)
     found |= {name: torch.tensor(value, dtype=F64) for name, value in (params or {}).items()}
-    from neurometa import Save
-
     return simulate(network, found, {"stimulus": column(*stimulus)}, save=Save(), **options)
 
 

@@ -1,0 +1,156 @@
+"""``neurometa crosscheck RUN`` and ``neurometa verify``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from .. import torch_engine
+from ..crosscheck import Crosscheck, compare, crosscheck
+from ..errors import RunError
+from ..learners import PlasticLearner
+from ..meta.run import load_run
+from ..streams import generator
+from ..tasks.base import Episode
+from ..torch_engine.trunk import apply_trunk
+from ..trajectory import Save
+from ..verify import Check, verify
+from .output import print_json
+from .progress import error_console
+
+__all__ = ["CrosscheckRun", "Verify"]
+
+FLOAT32_TOLERANCE = 1e-5
+
+
+@dataclass
+class CrosscheckRun:
+    """Run a trained network's held-out episodes again in Brian2, and compare every variable at every step.
+
+    Both engines compute in float64 from the same text. Exits with 1 if they disagree. For a run trained in float32 a
+    second comparison holds the float32 trajectory against the float64 one.
+    """
+
+    run_dir: tyro.conf.Positional[Path]
+    """Run folder, as `neurometa train` made it."""
+    episodes: int = 2
+    """Held-out episodes, side by side."""
+    seed: int = 0
+    """Seed of the episodes."""
+    replay: bool = False
+    """Give Brian2 the recorded activity and compare weights and traces only."""
+    tolerance: float = 1e-10
+    """Allowed difference, relative to each variable's largest absolute value."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Compare; return 1 on disagreement."""
+        run = load_run(self.run_dir)
+        learner = run.learner
+        if not isinstance(learner, PlasticLearner):
+            raise RunError(
+                f"{self.run_dir} was trained with {type(learner).__name__}; crosscheck runs the plastic learner"
+            )
+        leaf = next(iter(run.params.values()))
+        episode = run.task.sample(generator(self.seed, "crosscheck"), self.episodes, "test", dtype=leaf.dtype)
+        inputs, learn, reset = whole(episode)
+        params = {name: value.detach().cpu() for name, value in run.params.items()}
+        if learner.trunk is not None:
+            with torch.no_grad():
+                inputs["stimulus"] = apply_trunk(learner.trunk, params, inputs["stimulus"])
+        # Both engines get the same features: the trunk is no part of the comparison.
+        options = {
+            "learn": learn,
+            "reset": reset,
+            "seed": self.seed,
+            "replay": self.replay,
+            "tolerance": self.tolerance,
+        }
+        found = [crosscheck(learner.network, params, inputs, **options)]
+        if leaf.dtype == torch.float and not self.replay:
+            found.append(against_double(learner, params, inputs, learn, reset, found[0]))
+        agrees = all(one.agrees for one in found)
+        if self.json:
+            print_json({"run": str(self.run_dir), "agrees": agrees, "checks": [one.as_dict() for one in found]})
+        else:
+            for one in found:
+                print_crosscheck(one)
+        return 0 if agrees else 1
+
+
+def whole(episode: Episode) -> tuple[dict[str, torch.Tensor], list[bool], list[bool]]:
+    """Return an episode as one sequence: support, then query from rest; with the flags of both."""
+    parts = [part for part in (episode.support, episode.query) if part is not None]
+    names = parts[0].inputs
+    inputs = {name: torch.cat([part.inputs[name] for part in parts]).cpu() for name in names}
+    learn = [flag for part in parts for flag in part.learn.tolist()]
+    reset = [bool(flag) or t == 0 for part in parts for t, flag in enumerate(part.reset.tolist())]
+    return inputs, learn, reset
+
+
+def against_double(learner, params, inputs, learn, reset, closed: Crosscheck) -> Crosscheck:
+    """Hold the trajectory in the run's own precision against the float64 one."""
+
+    def trajectory(kind: torch.dtype):
+        own = {name: value.to(kind) for name, value in params.items()}
+        shown = {name: inputs[name].to(kind) for name in learner.network.inputs}
+        with torch.no_grad():
+            return torch_engine.simulate(learner.network, own, shown, learn=learn, reset=reset, save=Save())
+
+    single, double = trajectory(torch.float), trajectory(torch.double)
+    rows = compare(single, double, FLOAT32_TOLERANCE, closed.n_steps)
+    return replace(closed, mode="float32", rows=rows, horizon=closed.n_steps)
+
+
+def print_crosscheck(found: Crosscheck) -> None:
+    """Print one comparison as a coloured table."""
+    table = RichTable(box=None, pad_edge=False, title_justify="left")
+    table.title = (
+        f"{found.mode}: {found.n_episodes} episodes of {found.n_steps} steps; a perturbation of 1e-15 stays below the "
+        f"tolerance for {found.horizon} steps"
+    )
+    for heading in ("variable", "largest difference", "allowed", "first step above", ""):
+        table.add_column(heading)
+    for row in found.rows:
+        colour, word = ("green", "agrees") if row.agrees else ("red", "DIFFERS")
+        first = "-" if row.first is None else str(row.first)
+        table.add_row(row.name, f"{row.largest:.2e}", f"{row.allowed:.0e}", first, f"[{colour}]{word}[/]")
+    Console().print(table, highlight=False)
+    print("agrees" if found.agrees else "DISAGREES")
+
+
+@dataclass
+class Verify:
+    """Measure what is claimed, here: all library rules in both engines, and closed forms (about a minute)."""
+
+    json: Annotated[bool, tyro.conf.arg(name="json")] = False
+    """Print one JSON object."""
+
+    def run(self) -> int:
+        """Print a line per check; return 1 if one fails."""
+        console = error_console()
+
+        def show(check: Check) -> None:
+            if not self.json:
+                console.print(f"{'ok  ' if check.passed else 'FAIL'} {check.name}", highlight=False, soft_wrap=True)
+
+        checks = verify(show)
+        passed = all(check.passed for check in checks)
+        if self.json:
+            print_json({"passed": passed, "checks": [{**vars(check), "passed": check.passed} for check in checks]})
+            return 0 if passed else 1
+        table = RichTable(box=None, pad_edge=False)
+        for heading in ("check", "measured", "allowed", ""):
+            table.add_column(heading)
+        for check in checks:
+            word = "[green]ok[/]" if check.passed else "[red]FAIL[/]"
+            table.add_row(check.name, f"{check.measured:.1e}", f"{check.allowed:.0e}", word)
+        Console().print(table, highlight=False)
+        return 0 if passed else 1
