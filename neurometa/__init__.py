@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import learners, networks, outer, rules, tasks
     from .learners import GradientLearner, PlasticLearner
-    from .meta import Run, evaluate, load_run, meta_train
+    from .meta.evaluate import evaluate
+    from .meta.run import Run, load_run
+    from .meta.train import meta_train
     from .outer import Backprop
     from .spec import (
         MLP,

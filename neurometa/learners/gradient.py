@@ -79,7 +79,9 @@ class GradientLearner(NetworkLearner):
                 )
         chosen = tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in self.adapts))
         object.__setattr__(self, "_adapted", {name: self._n_axes(name) for name in chosen})
-        object.__setattr__(self, "_inner", torch.compile(self._adapt, dynamic=False) if self.compile else self._adapt)
+        # A break in the graph would silently run everything eagerly: it is an error instead.
+        inner = torch.compile(self._adapt, dynamic=False, fullgraph=True) if self.compile else self._adapt
+        object.__setattr__(self, "_inner", inner)
 
     def _adaptable(self) -> tuple[str, ...]:
         groups = self._base_groups()

@@ -29,7 +29,7 @@ def differences(there: Any, here: Any, path: str = "") -> list[str]:
     --------
     >>> a = {"seed": 0, "task": {"name": "glyphs", "settings": {"n_way": 5}}}
     >>> differences(a, {"seed": 1, "task": {"name": "glyphs", "settings": {"n_way": 20}}})
-    ['seed is 0 there, 1 here', 'task.n_way is 5 there, 20 here']
+    ['task.n_way is 5 there, 20 here', 'seed is 0 there, 1 here']
     >>> differences(a, {"seed": 0, "task": {"name": "tracking", "settings": {"q": 0.1}}})
     ['task is glyphs there, tracking here']
     """

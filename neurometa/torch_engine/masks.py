@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
-from ..spec import Projection
+from ..spec import Projection, Random
+from ..streams import generator
 
 __all__ = ["mask_of"]
 
 
-@lru_cache(maxsize=256)
-def _mask(projection: Projection, post: int, pre: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    return torch.from_numpy(projection.synapses(post, pre)).to(device=device, dtype=dtype)
-
-
-def mask_of(projection: Projection, post: int, pre: int, like: Tensor) -> Tensor:
-    """Return 1 where a synapse exists and 0 elsewhere, ``(post, pre)``."""
-    return _mask(projection, post, pre, like.device, like.dtype)
+def mask_of(projection: Projection, post: int, pre: int) -> Tensor:
+    """Return whether each synapse exists, boolean ``(post, pre)`` on the CPU."""
+    mask = projection.mask
+    if isinstance(mask, Random):
+        return torch.rand((post, pre), generator=generator(mask.seed, "mask"), dtype=torch.float64) < mask.p
+    diagonal = torch.eye(post, pre) > 0
+    if mask is None:
+        return torch.ones_like(diagonal)
+    return ~diagonal if mask == "no_self" else diagonal

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import EngineError
-from ..spec import Network
+from ..spec import Leaf, Network, Population, Projection, Trace
 from ..trajectory import State
 from ..tree import Tree
 from .masks import mask_of
@@ -22,6 +22,9 @@ __all__ = ["Program", "prepare", "program", "start"]
 class Program:
     """The functions of one network; methods take tensors and return tensors and change nothing in place.
 
+    Everything that a method needs is worked out here, into names and numbers, so that ``torch.compile`` follows a
+    method without looking into a description.
+
     Parameters
     ----------
     network : Network
@@ -31,17 +34,28 @@ class Program:
     def __init__(self, network: Network):
         refuse(network)
         self.network = network
-        self.leaves = [(name, leaf) for name, leaf in network.leaves.items()]
+        self.leaves = dict(network.leaves)
         self.inputs = dict(network.inputs)
         self.noisy = {
             p.name: p.size for p in network.populations if any("noise" in e.names for e in p.expressions.values())
         }
         self.static = [(p.label, efficacy_function(network, p)) for p in network.projections if p.static]
-        self.masked = [p for p in network.projections if p.mask is not None]
         self.foldable = not any(p.efficacy_expression.names & set(p.modulators) for p in network.projections)
         self.output = network.output
         self.steps: dict[bool, Step] = {flag: make_step(network, flag) for flag in (False, True)}
         self._compiled: dict[bool, Step] = {}
+        self._starts = [
+            (f"{p.name}.{variable}", p.size, _start(p, variable)) for p in network.populations for variable in p.state
+        ]
+        self._masks: Tree = {}
+        #: label, size, and for every trace its name, size and start
+        self._synapses: list[tuple[str, tuple[int, int], list[tuple[str, tuple[int, int], float]]]] = []
+        for projection in network.projections:
+            rule, size = projection.rule, (network[projection.post].size, network[projection.pre].size)
+            if projection.mask is not None:
+                self._masks[projection.label] = mask_of(projection, *size)
+            if rule is not None or projection.weight.per_episode:
+                self._synapses.append((projection.label, size, _traces(projection, size)))
 
     def step(self, learn: bool, compile: bool = False) -> Step:
         """Return the step function, compiled where asked for (once)."""
@@ -53,13 +67,8 @@ class Program:
 
     def constrain(self, params: Mapping[str, Tensor]) -> Tree:
         """Return the values that stored leaves mean."""
-        values = {}
-        for name, leaf in self.leaves:
-            if name not in params and leaf.param.per_episode:
-                continue
-            check_leaf(self.network, name, leaf, params)
-            values[name] = constrain_leaf(leaf.param, params[name])
-        return values
+        found = {name: leaf for name, leaf in self.leaves.items() if name in params or not leaf.param.per_episode}
+        return {name: self._meant(name, leaf, params) for name, leaf in found.items()}
 
     def prepare(self, params: Mapping[str, Tensor], items: bool = False, like: Tensor | None = None) -> Tree:
         """Return what a step needs and what stays the same over an episode.
@@ -79,13 +88,11 @@ class Program:
             Constrained values by name, and ``"<projection>.efficacy"`` where the efficacy never changes.
         """
         values = self.constrain(params)
-        for name, leaf in self.leaves if items else ():
+        for name, leaf in self.leaves.items() if items else ():
             if len(leaf.shape) == 1 and name in values and values[name].ndim == 2:
                 values[name] = values[name].unsqueeze(1)  # (batch, 1, n)
-        for projection in self.masked:
-            like = like if like is not None else next(iter(values.values()))
-            post, pre = self.network[projection.post].size, self.network[projection.pre].size
-            values[f"{projection.label}.mask"] = mask_of(projection, post, pre, like)
+        for label in self._masks:
+            values[f"{label}.mask"] = self._mask(label, like if like is not None else next(iter(values.values())))
         for label, efficacy in self.static:
             if f"{label}.w" in values:
                 values[f"{label}.efficacy"] = efficacy(values, values[f"{label}.w"], {}, {})
@@ -104,43 +111,56 @@ class Program:
         """
         like = like if like is not None else next(iter(params.values()))
         w, traces = {}, {}
-        for projection in self.network.projections:
-            rule = projection.rule
-            if rule is None and not projection.weight.per_episode:
-                continue
-            post, pre = self.network[projection.post].size, self.network[projection.pre].size
-            weight = self._value(f"{projection.label}.w", params, batch, stream, like)
-            weight = weight if projection.mask is None else weight * mask_of(projection, post, pre, like)
-            w[projection.label] = weight.expand(batch, post, pre)
-            for trace, axes in rule.trace_axes.items() if rule else ():
-                shape = (batch, post if "post" in axes else 1, pre if "pre" in axes else 1)
-                traces[f"{projection.label}.{trace}"] = like.new_full(shape, rule.traces[trace].init)  # type: ignore[union-attr]
+        for label, size, own in self._synapses:
+            weight = self._value(f"{label}.w", params, batch, stream, like)
+            weight = weight * self._mask(label, like) if label in self._masks else weight
+            w[label] = weight.expand(batch, *size)
+            traces.update({name: like.new_full((batch, *axes), init) for name, axes, init in own})
         return State(self.activity(params, batch, stream, like), w, traces)
 
     def activity(self, params: Mapping[str, Tensor], batch: int, stream: torch.Generator | None, like: Tensor) -> Tree:
         """Return the activity at the beginning of an episode, ``"population.variable"`` -> ``(batch, n)``."""
         x = {"one.x": like.new_ones(batch, 1)}
-        for population in self.network.populations:
-            for variable in population.state:
-                value = population.start.get(variable, 0.0)
-                if isinstance(value, int | float):
-                    filled = like.new_full((1,), float(value))
-                else:
-                    filled = self._value(f"{population.name}.start_{variable}", params, batch, stream, like)
-                x[f"{population.name}.{variable}"] = filled.expand(batch, population.size)
+        for key, size, start in self._starts:
+            if isinstance(start, str):
+                x[key] = self._value(start, params, batch, stream, like).expand(batch, size)
+            else:
+                x[key] = like.new_full((batch, size), start)
         return x
+
+    def _mask(self, label: str, like: Tensor) -> Tensor:
+        return self._masks[label].to(device=like.device, dtype=like.dtype)
 
     def _value(
         self, name: str, params: Mapping[str, Tensor], batch: int, stream: torch.Generator | None, like: Tensor
     ) -> Tensor:
         """Return the value that a stored leaf means, or draw it where it is drawn per episode."""
-        leaf = self.network.leaves[name]
+        leaf = self.leaves[name]
         if name in params or not leaf.param.per_episode:
-            check_leaf(self.network, name, leaf, params)
-            return constrain_leaf(leaf.param, params[name])
+            return self._meant(name, leaf, params)
         if stream is None:
             raise EngineError(f"parameter '{name}' is drawn per episode; pass the init stream")
         return draw(leaf, leaf.param.init, stream, like.dtype, (batch,)).to(like.device)
+
+    def _meant(self, name: str, leaf: Leaf, params: Mapping[str, Tensor]) -> Tensor:
+        check_leaf(self.network, name, leaf, params)
+        return constrain_leaf(leaf.param, params[name])
+
+
+def _start(population: Population, variable: str) -> float | str:
+    """Return the number at which a variable starts, or the name of the leaf that holds it."""
+    value = population.start.get(variable, 0.0)
+    return float(value) if isinstance(value, int | float) else f"{population.name}.start_{variable}"
+
+
+def _traces(projection: Projection, size: tuple[int, int]) -> list[tuple[str, tuple[int, int], float]]:
+    """Return name, size and start of every trace of a projection."""
+    found = []
+    for name, axes in projection.rule.trace_axes.items() if projection.rule else ():
+        trace = projection.rule.traces[name] if projection.rule else Trace()
+        shape = (size[0] if "post" in axes else 1, size[1] if "pre" in axes else 1)
+        found.append((f"{projection.label}.{name}", shape, trace.init if isinstance(trace, Trace) else 0.0))
+    return found
 
 
 @lru_cache(maxsize=128)
