@@ -65,9 +65,13 @@ def parse(kind: Any, arguments: Sequence[str], prog: str, **options: Any) -> Any
 
 def _one_line(text: str, prog: str, command: str) -> str:
     """Turn tyro's box into one line: what is wrong, what was perhaps meant, and where the help is."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [re.sub(r"[\u2500-\u257f]+", "", line).strip() if "──" not in line else "" for line in plain.splitlines()]
-    message, *rest = re.split(r"\n\s*\n", "\n".join(lines).strip())
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text).translate({0x2500: "-", 0x2502: "|"})
+    # A ruler separates; of other lines the box's sides are taken off.
+    lines = ["" if "-----" in line else re.sub(r"^\s*\|?\s*|\s*\|?\s*$", "", line) for line in plain.splitlines()]
+    sections = re.split(r"\n\s*\n", "\n".join(lines).strip())
+    if len(sections) > 1 and "|" not in plain:  # without a box, the title comes first
+        del sections[0]
+    message, *rest = sections
     said = " ".join(message.split()).rstrip(" .")
     others = " ".join(" ".join(rest).split())
     if "Available subcommands" in others:

@@ -8,7 +8,7 @@ the gradient of each.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 
 import torch
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from ..errors import SpecificationError
 from ..spec import ConvTrunk, Network
 from ..tasks.base import Part, Task
-from ..torch_engine.program import program
+from ..torch_engine.compiled import compiled
+from ..torch_engine.program import Program, program
 from ..torch_engine.simulate import run
 from ..tree import Tree
 from .base import NetworkLearner
@@ -80,8 +81,12 @@ class GradientLearner(NetworkLearner):
         chosen = tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in self.adapts))
         object.__setattr__(self, "_adapted", {name: self._n_axes(name) for name in chosen})
         # A break in the graph would silently run everything eagerly: it is an error instead.
-        inner = torch.compile(self._adapt, dynamic=False, fullgraph=True) if self.compile else self._adapt
+        inner = compiled(self._adapt, fullgraph=True) if self.compile else self._adapt
         object.__setattr__(self, "_inner", inner)
+
+    def __reduce__(self):
+        """Copy and pickle by the settings; what is worked out from them is worked out again."""
+        return type(self), tuple(getattr(self, f.name) for f in fields(self))
 
     def _adaptable(self) -> tuple[str, ...]:
         groups = self._base_groups()
@@ -129,7 +134,8 @@ class GradientLearner(NetworkLearner):
         """Return the adapted parameters, one slice per task."""
         # Flags become numbers here, outside the compiled function.
         plain = support._replace(learn=(), reset=tuple(support.reset.tolist()))  # type: ignore[arg-type]
-        return self._inner(dict(params), plain, task, torch.is_grad_enabled())  # type: ignore[attr-defined]
+        stream = None if self.compile else stream  # a compiled function cannot draw from it
+        return self._inner(dict(params), plain, task, torch.is_grad_enabled(), stream)  # type: ignore[attr-defined]
 
     def predict(
         self,
@@ -139,9 +145,11 @@ class GradientLearner(NetworkLearner):
         stream: torch.Generator | None = None,
     ) -> Tensor:
         """Answer queries with the adapted parameters."""
-        return self._output({**params, **fast}, query)
+        return self._output({**params, **fast}, query, stream)
 
-    def _adapt(self, params: Tree, support: Part, task: Task, differentiate: bool) -> Tree:
+    def _adapt(
+        self, params: Tree, support: Part, task: Task, differentiate: bool, stream: torch.Generator | None
+    ) -> Tree:
         batch = support.target.shape[1]
         fast: Tree = {}
         for name, n_axes in self._adapted.items():  # type: ignore[attr-defined]
@@ -150,7 +158,7 @@ class GradientLearner(NetworkLearner):
         rate = F.softplus(params[RATE])  # (1,) or (batch, 1)
 
         def loss(fast: Tree) -> Tensor:
-            return task.loss(self._output({**params, **fast}, support), support).sum()
+            return task.loss(self._output({**params, **fast}, support, stream), support).sum()
 
         for _ in range(self.steps):
             slopes = self._slopes(loss, fast, differentiate and self.order == 2)
@@ -169,10 +177,11 @@ class GradientLearner(NetworkLearner):
             for (name, w), slope in zip(leaves.items(), found, strict=True)
         }
 
-    def _output(self, params: Mapping[str, Tensor], part: Part) -> Tensor:
+    def _output(self, params: Mapping[str, Tensor], part: Part, stream: torch.Generator | None) -> Tensor:
         if isinstance(self.network, Network):
             inputs = self._inputs(params, part)
-            return run(self._made, params, inputs, learn=False, reset=part.reset).output  # type: ignore[attr-defined]
+            made: Program = self._made  # type: ignore[attr-defined]
+            return run(made, params, inputs, learn=False, reset=part.reset, stream=stream).output
         module: nn.Module = self.network
         own = {name.removeprefix("model."): leaf for name, leaf in params.items() if name.startswith("model.")}
         n_axes = {name: p.ndim for name, p in module.named_parameters()}

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..tree import Tree
@@ -19,16 +20,23 @@ class Problem(NamedTuple):
     Attributes
     ----------
     losses : callable
-        ``losses(params) -> (batch,)``: the loss of every task of this iteration.
+        ``losses(params, copies=1) -> (copies*batch,)``: the loss of every task of this iteration. With ``copies``,
+        every given leaf has that many copies in front, and each copy sees the same tasks, in one call.
     iteration : int
         Counted from 0.
     n_iterations : int
         Iterations in all, for schedules.
+    adapted : callable, optional
+        ``adapted(params)``: what each task makes of the parameters, by name, batch axis first.
+    stream : torch.Generator, optional
+        Randomness of the algorithm itself.
     """
 
-    losses: Callable[[Mapping[str, Tensor]], Tensor]
+    losses: Callable[..., Tensor]
     iteration: int
     n_iterations: int
+    adapted: Callable[[Mapping[str, Tensor]], Tree] | None = None
+    stream: torch.Generator | None = None
 
 
 class Outer(ABC):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import SpecificationError, unknown
 
-__all__ = ["SPLITS", "Episode", "Part", "Task", "check_split"]
+__all__ = ["SPLITS", "Episode", "Part", "Task", "check_split", "tile"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -57,6 +57,18 @@ class Episode(NamedTuple):
     def scored(self) -> Part:
         """The part over which loss and score are taken."""
         return self.support if self.query is None else self.query
+
+
+def tile(episode: Episode, copies: int) -> Episode:
+    """Return an episode whose batch is repeated ``copies`` times over, for as many versions of the parameters."""
+
+    def repeat(part: Part) -> Part:
+        inputs = {name: value.repeat(1, copies, 1) for name, value in part.inputs.items()}
+        return part._replace(
+            inputs=inputs, target=part.target.repeat(1, copies, 1), weight=part.weight.repeat(1, copies)
+        )
+
+    return Episode(repeat(episode.support), None if episode.query is None else repeat(episode.query))
 
 
 class Task(ABC):

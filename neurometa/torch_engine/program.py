@@ -12,6 +12,7 @@ from ..errors import EngineError
 from ..spec import Leaf, Network, Population, Projection, Trace
 from ..trajectory import State
 from ..tree import Tree
+from .compiled import compiled
 from .masks import mask_of
 from .params import check_leaf, constrain_leaf, draw
 from .step import Step, efficacy_function, make_step, refuse
@@ -62,7 +63,7 @@ class Program:
         if not compile:
             return self.steps[learn]
         if learn not in self._compiled:
-            self._compiled[learn] = torch.compile(self.steps[learn], dynamic=False)
+            self._compiled[learn] = compiled(self.steps[learn])
         return self._compiled[learn]
 
     def constrain(self, params: Mapping[str, Tensor]) -> Tree:

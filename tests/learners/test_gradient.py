@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from neurometa import ConvTrunk, GradientLearner, learners, rules
-from neurometa.errors import SpecificationError
+from neurometa.errors import EngineError, SpecificationError
 from neurometa.learners.gradient import RATE
 from neurometa.spec import Network, Normal, Param, Population, Projection, Random
 from neurometa.tasks.base import Episode, Part
@@ -237,6 +241,28 @@ def test_a_trunk_in_front(task, slopes, differences, relative):
         SpecificationError, match="the trunk makes 8 features, but network 'network' reads 3; build it with"
     ):
         GradientLearner(curved(), trunk)
+
+
+def test_noise_is_drawn_from_the_stream(task, episode):
+    network = Network(
+        (Population("stimulus", 3), Population("out", 2, "drive + 0.5*noise")), (Projection("stimulus", "out"),)
+    )
+    learner = GradientLearner(network)
+    params = init(learner)
+    found = [learner.respond(params, episode, task, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    with pytest.raises(EngineError, match="population 'out' reads noise"):
+        learner.respond(params, episode, task)
+
+
+def test_learners_are_settings_that_can_be_copied_and_compared():
+    learner = GradientLearner(curved(), steps=2, rate=0.3, adapts=("head*",))
+    for copied in (replace(learner), copy.copy(learner), copy.deepcopy(learner), pickle.loads(pickle.dumps(learner))):
+        assert copied == learner
+        assert hash(copied) == hash(learner)
+        assert copied._adapted == learner._adapted
+    assert replace(learner, steps=3) != learner
 
 
 def test_groups_and_settings(task, episode):

@@ -192,8 +192,7 @@ def test_the_figure_is_written(tmp_path, learner):
         run = replace(run, learner=GradientLearner(torch.nn.Linear(run.task.n_in, 5)))
         run = replace(run, params=run.learner.init(generator(0)))
     run = replace(run, history=[{"episodes": 4, "loss": 1.0, "validation": None}, {"episodes": 8, "loss": 0.9}])
-    with torch.no_grad() if learner == "plastic" else torch.enable_grad():
-        path = few_shot_figure(run, evaluate(run, n_episodes=20), tmp_path / "deep" / "figure.png")
+    path = few_shot_figure(run, evaluate(run, n_episodes=20), tmp_path / "deep" / "figure.png")
     assert path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 10_000
     tracking = untrained(Tracking(), PlasticLearner(networks.tracker(1, 1, rule=rules.delta)))
     with pytest.raises(SpecificationError, match="the figure needs a task of images; Tracking has none"):

@@ -100,7 +100,7 @@ def test_a_step_changes_nothing_in_place_and_leaves_no_graph():
     kept = {name: leaf.clone() for name, leaf in params.items()}
     once, after, _ = rule.step(params, state, Problem(losses, 0, 2))
     twice, _, _ = rule.step(once, after, Problem(losses, 1, 2))
-    assert all(torch.equal(params[name], kept[name]) for name in params)
+    assert all(torch.equal(params[name], kept[name]) and not params[name].requires_grad for name in params)
     assert all(not leaf.any() for leaf in (*state.mean.values(), *state.square.values()))
     again, _, _ = rule.step(once, after, Problem(losses, 1, 2))
     assert all(torch.equal(again[name], twice[name]) for name in twice)

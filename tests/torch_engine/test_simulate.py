@@ -19,6 +19,7 @@ from neurometa.spec import (
     Uniform,
 )
 from neurometa.torch_engine import constrain, unconstrain
+from neurometa.torch_engine.compiled import compiled
 from neurometa.torch_engine.program import Program
 from neurometa.tree import detach, spread, stack
 
@@ -210,6 +211,42 @@ def test_compiled_equals_eager(library, lively, sequences):
     close_runs(*runs)
     for name in plain:
         close(fast[name], plain[name])
+    both = slopes(
+        params, lambda p: simulate(network, p, inputs, compile=True, checkpoint_every=2).output.square().sum()
+    )
+    for name in plain:
+        close(both[name], plain[name])
+
+
+def test_every_function_has_its_own_budget_of_compilations():
+    """Functions made by one factory share their code; torch stops compiling after eight versions of one code."""
+    graphs = []
+
+    def backend(graph, examples):
+        graphs.append(graph)
+        return graph.forward
+
+    def factory(k):
+        def step(x):
+            return x * k + 1
+
+        return step
+
+    torch.compiler.reset()
+    x = torch.ones(3)
+    for k in range(12):
+        assert torch.equal(compiled(factory(k), fullgraph=True, backend=backend)(x), x * k + 1)
+    assert len(graphs) == 12
+
+    class Owner:
+        def __init__(self, k):
+            self.k = k
+
+        def method(self, x, *, more=2):
+            return x * self.k + more
+
+    assert torch.equal(compiled(Owner(5).method, backend=backend)(x), x * 5 + 2)
+    assert len(graphs) == 13
 
 
 # --- number formats --------------------------------------------------------------------------------------------------
