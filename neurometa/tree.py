@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .errors import SpecificationError
 
-__all__ = ["Tree", "detach", "expand", "spread", "stack"]
+__all__ = ["Tree", "spread", "stack"]
 
 Tree = dict[str, Tensor]
 
@@ -56,13 +56,3 @@ def spread(tree: Mapping[str, Tensor], n: int) -> Tree:
         name: leaf.expand(n, *leaf.shape[1:]) if leaf.shape[0] == 1 else leaf.repeat_interleave(n, 0)
         for name, leaf in tree.items()
     }
-
-
-def expand(tree: Mapping[str, Tensor], n: int) -> Tree:
-    """Give every leaf a batch axis of ``n`` in front, without copying."""
-    return {name: leaf.expand(n, *leaf.shape) for name, leaf in tree.items()}
-
-
-def detach(tree: Mapping[str, Tensor]) -> Tree:
-    """Return the tree cut from the graph of gradients."""
-    return {name: leaf.detach() for name, leaf in tree.items()}

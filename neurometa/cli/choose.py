@@ -7,16 +7,16 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .. import learners, networks, rules, tasks
+from .. import learners, networks, outer, rules, tasks
 from ..data import ENVIRONMENT
 from ..errors import NeurometaError, SpecificationError, unknown
-from ..meta.settings import convert
+from ..meta.settings import convert, options_of
 from ..spec import ConvTrunk, Network, PlasticityRule
 from ..tasks.base import Task
 from .typed_rule import rule_from_text
@@ -29,8 +29,10 @@ __all__ = [
     "choose_rule",
     "device",
     "learner_class",
+    "make_outer",
     "network_builder",
     "options",
+    "outer_class",
     "task_class",
     "trunk_for",
     "use_data_root",
@@ -93,6 +95,36 @@ def task_class(text: str) -> type[Task]:
 def learner_class(text: str) -> type[learners.Learner]:
     """Return a learner's class by name or path."""
     return _strategy(choose(text, "learner", learners.get), learners.Learner, text)
+
+
+def outer_class(text: str) -> type[outer.Outer]:
+    """Return an outer algorithm's class by name or path."""
+    return _strategy(choose(text, "outer algorithm", outer.get), outer.Outer, text)
+
+
+def make_outer(text: str, typed: dict[str, Any], given: dict[str, str]) -> outer.Outer:
+    """Build the outer algorithm that a user typed.
+
+    Parameters
+    ----------
+    text : str
+        Name or path.
+    typed : dict
+        Values of options of their own (``--lr`` and the like); None where the user gave none.
+    given : dict of str to str
+        Further options (``--set outer.<option>=``).
+    """
+    cls = outer_class(text)
+    accepted = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+    for name, value in typed.items():
+        if name in given:
+            raise SpecificationError(f"--set outer.{name}: use --{name}")
+        if value is not None and name not in accepted:
+            raise SpecificationError(f"--{name}: the outer algorithm '{text}' has none")
+    values = {name: value for name, value in typed.items() if value is not None}
+    if "schedule" in accepted:
+        values = {"schedule": "cosine", **values}
+    return cls(**values, **options_of("outer", cls, given, tuple(typed)))
 
 
 def _strategy(found: Any, base: type, text: str) -> Any:

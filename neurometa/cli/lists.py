@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from .. import data, learners, networks, rules, tasks
+from .. import data, learners, networks, outer, rules, tasks
 from ..errors import SpecificationError
 from ..spec import Param, PlasticityRule
 from .choose import choose_rule
@@ -137,22 +137,28 @@ class Networks:
 
 @dataclass
 class Learners:
-    """List the learners and their options."""
+    """List the learners (how a network adapts within a task) and the outer algorithms, with their options."""
 
     json: bool = False
     """Print one JSON object."""
 
     def run(self) -> int:
-        """Print the list."""
+        """Print the lists."""
 
-        def describe(name: str) -> dict[str, Any]:
-            cls = learners.get(name)
+        def describe(cls: type) -> dict[str, Any]:
             own = [f for f in fields(cls) if f.name not in ("network", "trunk")]  # type: ignore[arg-type]
             return {"what": _first_line(cls), "options": ", ".join(f"{f.name}={f.default}" for f in own)}
 
-        return _show(
-            "learners", learners.names(), describe, self.json, "set one: neurometa train --set learner.steps=3"
-        )
+        found = {name: describe(learners.get(name)) for name in learners.names()}
+        others = {name: describe(outer.get(name)) for name in outer.names()}
+        if self.json:
+            print_json({"learners": found, "outer": others})
+            return 0
+        for title, entries in (("learners", found), ("outer algorithms", others)):
+            print_rows(title, ("name", "what", "options"), [(name, *entry.values()) for name, entry in entries.items()])
+            print()
+        print("set one: neurometa train --outer evolution --set outer.population=128 learner.compile=true")
+        return 0
 
 
 @dataclass

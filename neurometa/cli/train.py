@@ -16,17 +16,12 @@ from ..meta.evaluate import evaluate
 from ..meta.run import Run, load_run
 from ..meta.settings import options_of
 from ..meta.train import meta_train
-from ..outer import Backprop
 from ..tasks.base import Task, check_split
 from . import choose
 from .output import print_json, print_table
 from .progress import training_progress
 
 __all__ = ["Evaluate", "Train", "assemble"]
-
-
-#: Fields of the outer algorithm that have an option of their own.
-OUTER = ("lr", "schedule", "clip")
 
 
 def assemble(
@@ -44,8 +39,8 @@ def assemble(
 class Train:
     """Meta-train a network on a task and keep the run in a folder.
 
-    Names are those that `neurometa tasks`, `networks`, `rules` and `learners` list. A task, network, rule or learner
-    may also be PATH.py:NAME (the file is executed), and a rule may be typed as its equation:
+    Names are those that `neurometa tasks`, `networks`, `rules` and `learners` list. Each may also be PATH.py:NAME (the
+    file is executed), and a rule may be typed as its equation:
     neurometa train --task volatility --network tracker --rule "dw = m*pre*error_post"
     """
 
@@ -57,6 +52,8 @@ class Train:
     """Plasticity rule: a name, PATH.py:NAME, or an equation; default: the network's own."""
     learner: str = "plastic"
     """How the network adapts within a task."""
+    outer: str = "backprop"
+    """How what is learned improves over tasks: a name, or PATH.py:NAME."""
     trunk: str = "auto"
     """Feature extractor: auto (conv before images), conv or none."""
     run_dir: Annotated[Path | None, tyro.conf.arg(name="run")] = None
@@ -65,12 +62,12 @@ class Train:
     """Meta-iterations."""
     tasks: int = 64
     """Tasks in each iteration."""
-    lr: float = 1e-3
-    """Learning rate of the outer loop (Adam)."""
-    schedule: str = "cosine"
-    """Learning rate over the run: cosine or constant."""
-    clip: float = 1.0
-    """Largest norm of the meta-gradient; 0: no clipping."""
+    lr: float | None = None
+    """Learning rate of the outer algorithm; default: its own (backprop: .001, with Adam)."""
+    schedule: str | None = None
+    """Learning rate over the run: cosine (falls to 0 at the end; the default) or constant."""
+    clip: float | None = None
+    """Largest norm of the meta-gradient; default: 1, and 0 is no clipping."""
     learn: tuple[str, ...] = ("w0", "rule", "modulator", "trunk")
     """Groups that are meta-learned; the rest keeps its initial values."""
     seed: int = 0
@@ -96,15 +93,13 @@ class Train:
         """Train, then print where the run is and what was learned."""
         choose.use_data_root(self.data_root)
         given = choose.options(self.set)
-        for name in OUTER:
-            if name in given["outer"]:
-                raise SpecificationError(f"--set outer.{name}: use --{name}")
         cls = choose.task_class(self.task)
         task = cls(**options_of("task", cls, given["task"]))
         learner = assemble(task, self.network, self.rule, self.learner, self.trunk, given)
         stem = "-".join(part.rpartition(":")[2] for part in (self.task, self.network))
         folder = self.run_dir or Path("runs") / f"{stem}-{self.seed}"
-        outer = Backprop(self.lr, self.schedule, self.clip, **options_of("outer", Backprop, given["outer"], OUTER))
+        typed = {"lr": self.lr, "schedule": self.schedule, "clip": self.clip}
+        outer = choose.make_outer(self.outer, typed, given["outer"])
         with training_progress("meta-training", task.score_name, self.json) as report:
             run = meta_train(
                 learner,
@@ -157,6 +152,8 @@ class Evaluate:
     """PATH.py:NAME of the task, where the run was made with one of your own (the file is executed)."""
     learner: str = ""
     """PATH.py:NAME of the learner, likewise."""
+    outer: str = ""
+    """PATH.py:NAME of the outer algorithm, likewise."""
     data_root: Annotated[Path | None, tyro.conf.arg(name="data-root")] = None
     """Folder of the data; default: NEUROMETA_DATA, or a cache folder of the user."""
     device: str = ""
@@ -177,6 +174,7 @@ class Evaluate:
             choose.device(self.device),
             task=choose.task_class(self.task) if self.task else None,
             learner=choose.learner_class(self.learner) if self.learner else None,
+            outer=choose.outer_class(self.outer) if self.outer else None,
         )
         if not self.json:
             print(f"scoring {self.episodes} {self.split} tasks ...", file=sys.stderr)

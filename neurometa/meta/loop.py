@@ -14,11 +14,12 @@ from ..learners import Learner
 from ..learners.base import GROUPS
 from ..outer import Outer, Problem
 from ..streams import Streams, generator
-from ..tasks.base import Task
-from ..tree import Tree
+from ..tasks.base import Episode, Task, tile
+from ..tree import Tree, spread
 from .folder import RunFolder
-from .run import Run, alike
+from .run import Run
 from .settings import describe
+from .state import alike, plain, rebuilt
 
 __all__ = ["Loop", "Plan"]
 
@@ -58,8 +59,8 @@ class Plan:
     def config(self) -> dict[str, Any]:
         """Return the plan as what ``json`` writes; the device may change from one session to the next."""
         strategies = {kind: describe(kind, getattr(self, kind)) for kind in ("learner", "task", "outer")}
-        plain = ("n_iterations", "n_tasks", "seed", "learn", "n_validation", "validate_every")
-        return {**strategies, **{name: getattr(self, name) for name in plain}, "dtype": str(self.dtype)}
+        names = ("n_iterations", "n_tasks", "seed", "learn", "n_validation", "validate_every")
+        return {**strategies, **{name: getattr(self, name) for name in names}, "dtype": str(self.dtype)}
 
 
 class _Mark(NamedTuple):
@@ -91,7 +92,7 @@ class Loop:
     def __init__(self, plan: Plan, folder: RunFolder | None):
         self.plan, self.folder = plan, folder
         self.streams = Streams(plan.seed)
-        for name in ("init", "tasks", "noise"):
+        for name in ("init", "tasks", "noise", "outer"):
             self.streams[name]  # made now, so that every mark holds all of them
         params = plan.learner.init(self.streams["init"], device=plan.device, dtype=plan.dtype)
         groups = plan.learner.groups()
@@ -125,9 +126,9 @@ class Loop:
             return
         record = self.folder.load("last", self.plan.device)
         try:
-            state = type(self.state)(*record["state"])
-            if not (alike(record["params"], self.params) and alike(tuple(state), tuple(self.state))):
+            if not (alike(record["params"], self.params) and alike(record["state"], plain(self.state))):
                 raise ValueError
+            state = rebuilt(record["state"], self.state)
             self.streams.load_state_dict({name: value.cpu() for name, value in record["streams"].items()})
             self.iteration, self.seconds, self.score = record["iteration"], record["seconds"], record["score"]
             self.best, self.losses = record["best"], tuple(record["losses"])
@@ -162,10 +163,7 @@ class Loop:
         plan, mark = self.plan, self._mark()
         episode = plan.task.sample(self.streams["tasks"], plan.n_tasks, "train", device=plan.device, dtype=plan.dtype)
 
-        def losses(params: Mapping[str, torch.Tensor]) -> torch.Tensor:
-            return plan.learner.loss({**self.fixed, **params}, episode, plan.task, self.streams["noise"])
-
-        problem = Problem(losses, self.iteration, plan.n_iterations)
+        problem = self._problem(episode)
         learned, state, metrics = plan.outer.step(self.learned, self.state, problem)
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
@@ -175,6 +173,21 @@ class Loop:
         self.iteration += 1
         self.losses += (metrics["loss"],)
         return metrics
+
+    def _problem(self, episode: Episode) -> Problem:
+        """Return what the outer algorithm sees of the episode."""
+        plan, noise = self.plan, self.streams["noise"]
+
+        def losses(params: Mapping[str, torch.Tensor], copies: int = 1) -> torch.Tensor:
+            if copies == 1:
+                return plan.learner.loss({**self.fixed, **params}, episode, plan.task, noise)
+            each = spread(params, plan.n_tasks)  # (copies*batch, ...)
+            return plan.learner.loss({**self.fixed, **each}, tile(episode, copies), plan.task, noise)
+
+        def adapted(params: Mapping[str, torch.Tensor]) -> Tree:
+            return plan.learner.adapt({**self.fixed, **params}, episode.support, plan.task, noise)
+
+        return Problem(losses, self.iteration, plan.n_iterations, adapted, self.streams["outer"])
 
     def _mark(self) -> _Mark:
         return _Mark(self.learned, self.state, self.streams.state_dict(), self.iteration, self.losses)
@@ -226,9 +239,8 @@ class Loop:
         """Write everything that continuing needs."""
         if self.folder is None:
             return
-        plain = ("params", "iteration", "seconds", "score", "best", "losses")
-        record = {name: getattr(self, name) for name in plain}
-        self.folder.save("last", {**record, "state": tuple(self.state), "streams": self.streams.state_dict()})
+        record = {name: getattr(self, name) for name in ("params", "iteration", "seconds", "score", "best", "losses")}
+        self.folder.save("last", {**record, "state": plain(self.state), "streams": self.streams.state_dict()})
 
     def result(self) -> Run:
         """Return the run with its best parameters."""

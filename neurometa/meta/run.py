@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..errors import RunError
 from ..learners import Learner
@@ -22,8 +21,9 @@ from ..torch_engine.params import constrain_leaf
 from ..tree import Tree
 from .folder import RunFolder
 from .settings import build
+from .state import alike
 
-__all__ = ["Run", "alike", "load_run"]
+__all__ = ["Run", "load_run"]
 
 
 @dataclass
@@ -80,6 +80,7 @@ def load_run(
     *,
     learner: type[Learner] | Learner | None = None,
     task: type[Task] | Task | None = None,
+    outer: type[Outer] | Outer | None = None,
 ) -> Run:
     """Read a run folder back.
 
@@ -91,7 +92,7 @@ def load_run(
         Checkpoint: best on validation (or the last where there was none), or the last.
     device : optional
         Where the parameters go.
-    learner, task : optional
+    learner, task, outer : optional
         Of a run that was made with a user's own class: the class, which gets the stored settings, or the object.
         Nothing that is stored is ever executed.
 
@@ -112,6 +113,7 @@ def load_run(
     config = folder.config()
     made = build("learner", config.get("learner"), learner)
     own_task = build("task", config.get("task"), task)
+    own_outer = build("outer", config.get("outer"), outer)
     seed = config.get("seed")
     if not isinstance(seed, int) or seed < 0:
         raise RunError(f"{folder.path / 'config.json'} holds no seed")
@@ -120,16 +122,4 @@ def load_run(
     wanted = made.init(generator(seed, "init"))
     if not alike(record["params"], wanted, dtypes=False) or not isinstance(record.get("iteration"), int):
         raise RunError(f"{folder.path / name}.pt does not fit the settings beside it (config.json)")
-    own_outer = build("outer", config.get("outer"))
     return Run(made, own_task, own_outer, record["params"], folder.metrics(), seed, record["iteration"], folder.path)
-
-
-def alike(a: Any, b: Any, dtypes: bool = True) -> bool:
-    """Whether two nested states have the same names, shapes and, if asked, number formats."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(alike(a[key], b[key], dtypes) for key in a)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(alike(x, y, dtypes) for x, y in zip(a, b, strict=True))
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return a.shape == b.shape and (a.dtype == b.dtype or not dtypes)
-    return not isinstance(a, Mapping | list | tuple | Tensor) and not isinstance(b, Mapping | list | tuple | Tensor)

@@ -84,8 +84,9 @@ def build(kind: str, record: Any, given: Any = None) -> Any:
         elif name in _FOLDERS[kind].names():
             cls = _FOLDERS[kind].get(name)
         else:
-            hint = f"; give it again: --{kind} PATH.py:NAME" if kind != "outer" else ""
-            raise RunError(f"the run's {kind} is '{name}', which is not part of neurometa{hint}")
+            raise RunError(
+                f"the run's {kind} is '{name}', which is not part of neurometa; give it again: --{kind} PATH.py:NAME"
+            )
         return cls(**{key: decode(value) for key, value in settings.items()})
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"the run's record of its {kind} (config.json) cannot be read: {error!r}") from None

@@ -70,6 +70,7 @@ def make_step(network: Network, learn: bool = True) -> Step:
                 continue
             for key, sources in inflows:
                 total: Tensor | None = None
+                bias: Tensor | None = None
                 for label, source, efficacy_of in sources:
                     carried[label] = x[source]
                     efficacy = values.get(f"{label}.efficacy")
@@ -77,9 +78,12 @@ def make_step(network: Network, learn: bool = True) -> Step:
                         w = state.w[label] if label in state.w else values[f"{label}.w"]
                         efficacy = efficacy_of(values, w, state.traces, x)
                     used[label] = efficacy
-                    part = _drive(efficacy, carried[label])
-                    total = part if total is None else total + part
-                currents[key] = torch.zeros_like(x[first]) if total is None else total
+                    if source == "one.x":  # activity 1: the efficacy itself, without a product
+                        part = efficacy.squeeze(-1)  # ([batch,] post)
+                        bias = part if bias is None else bias + part
+                    else:
+                        total = _drive(efficacy, carried[label], total)
+                currents[key] = _with_bias(total, bias, x[first])
             update(values, x, currents, noise)
         w, traces = dict(state.w), dict(state.traces)
         for label, rule in rules:
@@ -90,12 +94,22 @@ def make_step(network: Network, learn: bool = True) -> Step:
     return step
 
 
-def _drive(efficacy: Tensor, x: Tensor) -> Tensor:
+def _drive(efficacy: Tensor, x: Tensor, total: Tensor | None) -> Tensor:
     if efficacy.ndim == 2:
-        return F.linear(x, efficacy)  # (batch, [items,] post)
-    if x.ndim == 2:
-        return torch.matmul(efficacy, x.unsqueeze(-1)).squeeze(-1)  # (batch, post)
-    return torch.matmul(x, efficacy.mT)  # (batch, items, post)
+        part = F.linear(x, efficacy)  # (batch, [items,] post)
+    elif x.ndim == 2:
+        part = torch.matmul(efficacy, x.unsqueeze(-1)).squeeze(-1)  # (batch, post)
+    else:
+        part = torch.matmul(x, efficacy.mT)  # (batch, items, post)
+    return part if total is None else total + part
+
+
+def _with_bias(total: Tensor | None, bias: Tensor | None, like: Tensor) -> Tensor:
+    if bias is None:
+        return torch.zeros_like(like) if total is None else total
+    if bias.ndim == 2 and like.ndim == 3:
+        bias = bias.unsqueeze(1)  # (batch, 1, post)
+    return bias.expand_as(like) if total is None else total + bias
 
 
 def refuse(network: Network) -> None:

@@ -25,6 +25,7 @@ from typing import ClassVar
 
 from neurometa import networks
 from neurometa.learners import PlasticLearner
+from neurometa.outer import Backprop
 from neurometa.spec import Param, PlasticityRule
 from neurometa.tasks.base import Task
 from neurometa.tasks.tracking import Tracking
@@ -52,6 +53,11 @@ class Plain(Tracking):
 @dataclass(frozen=True)
 class Own(PlasticLearner):
     """My learner."""
+
+
+@dataclass(frozen=True)
+class Still(Backprop):
+    """My outer algorithm."""
 
 
 def network(n_in, n_out, rule=slow, n_hidden=2):
@@ -145,7 +151,14 @@ def only_json(result):
         (["--help"], ["quickstart", "train", "evaluate", "rules", "tasks", "networks", "learners", "data"]),
         (["quickstart", "--help"], ["--iterations", "--episodes", "--run", "--seed", "--json", "continued"]),
         (["train", "--help"], ["PATH.py:NAME (the file is executed)", "equation", "neurometa tasks", "--set", "w0"]),
-        (["train", "--help"], ["task.n_way=20", "cosine or constant", "auto (conv before images), conv or none"]),
+        (
+            ["train", "--help"],
+            [
+                "task.n_way=20",
+                "cosine (falls to 0 at the end; the default) or constant",
+                "auto (conv before images), conv or none",
+            ],
+        ),
         (["evaluate", "--help"], ["train, validation or test", "best (on validation) or last", "--task", "executed"]),
         (["rules", "--help"], ["list", "show", "a name, PATH.py:NAME, or an equation"]),
         (["tasks", "--help"], ["--json"]),
@@ -174,12 +187,13 @@ def test_version(cli):
         ("tasks", ["arrays", "glyphs", "omniglot", "tracking", "volatility"]),
         ("networks", ["associative", "modulated", "recurrent", "tracker"]),
         ("learners", ["gradient", "plastic"]),
+        ("learners", ["backprop", "evolution", "forward", "reptile"]),
     ],
 )
 def test_lists(cli, kind, names):
     status, output, _ = cli(kind)
     assert status == 0 and "``" not in output and ":math:" not in output
-    found = only_json(cli(kind, "--json"))[kind]
+    found = {name: entry for part in only_json(cli(kind, "--json")).values() for name, entry in part.items()}
     assert set(names) <= set(found)
     for name in found:
         assert name in output
@@ -255,13 +269,15 @@ def test_rule_network_learner_and_task_may_come_from_a_file(cli, own):
     (own / "own.py").rename(own / "elsewhere.py")  # a network is kept as its description
     only_json(cli("evaluate", "b", "--episodes", "10", "--json"))
     (own / "elsewhere.py").rename(own / "own.py")
-    own_task = ["--task", "own.py:Mine", "--network", "tracker", "--learner", "own.py:Own"]
+    own_task = ["--task", "own.py:Mine", "--network", "tracker", "--learner", "own.py:Own", "--outer", "own.py:Still"]
     only_json(cli("train", *own_task, "--run", "c", *options))
     line = refusal(cli("evaluate", "c", "--episodes", "10", "--json"))
     assert "the run's learner is 'custom Own', which is not part of neurometa" in line and "--learner PATH.py:" in line
     line = refusal(cli("evaluate", "c", "--learner", "own.py:Own"))
     assert "the run's task is 'custom Mine'" in line and "--task PATH.py:NAME" in line
     given = ["--learner", "own.py:Own", "--task", "own.py:Mine"]
+    assert "the run's outer is 'custom Still'" in refusal(cli("evaluate", "c", *given))
+    given += ["--outer", "own.py:Still"]
     assert only_json(cli("evaluate", "c", *given, "--episodes", "10", "--json"))["score"] == "my error"
     only_json(cli("train", *own_task, *options))
     assert Path("runs/Mine-tracker-0/last.pt").exists()
@@ -283,6 +299,19 @@ def test_options_reach_what_they_belong_to(cli, here):
     sizes = {population["name"]: population["size"] for population in learner["network"]["populations"]}
     assert sizes["hidden"] == 6 and sizes["out"] == 3
     only_json(cli("evaluate", "r", "--episodes", "10", "--json"))
+
+
+@pytest.mark.parametrize("name", ["backprop", "evolution", "forward"])
+def test_every_outer_algorithm_trains_and_resumes(cli, here, name):
+    options = ["outer.population=4"] if name == "evolution" else []
+    command = ["train", *TINY, *options, "--rule", "delta", "--outer", name, "--lr", "0.01", "--tasks", "3"]
+    command += ["--validate-every", "2", "--json", "--iterations", "6"]
+    whole = only_json(cli(*command, "--run", "whole"))
+    assert whole["rule"]["cue.rule.eta"] != pytest.approx(0.1, rel=1e-4)
+    config = json.loads(Path("whole/config.json").read_text())
+    assert config["outer"]["name"] == name
+    assert config["outer"]["settings"]["lr"] == 0.01 and config["outer"]["settings"]["schedule"] == "cosine"
+    assert only_json(cli("evaluate", "whole", "--episodes", "4", "--json"))["rule"] == whole["rule"]
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -324,6 +353,9 @@ def test_wrong_usage_is_one_line_and_exit_2(cli, here, command, words):
         (["train", "--set", "learner.step=5"], ["unknown option of the learner 'step'"]),
         (["train", "--set", "outer.beta=5"], ["unknown option of the outer 'beta'", "weight_decay"]),
         (["train", "--set", "outer.lr=5"], ["--set outer.lr: use --lr"]),
+        (["train", "--outer", "evolutoin"], ["unknown outer algorithm 'evolutoin' (did you mean 'evolution'?)"]),
+        (["train", "--outer", "reptile", "--clip", "1"], ["--clip: the outer algorithm 'reptile' has none"]),
+        (["train", *TINY, "--outer", "reptile"], ["Reptile"]),
         (["train", "--set", "trunk.chanels=5"], ["unknown option of the trunk 'chanels' (did you mean 'channels'?)"]),
         (["train", "--set", "n_way=5"], ["--set n_way=5: write one of task.<option>=<value>, network."]),
         (["train", "--set", "task.n_way"], ["--set task.n_way: write one of task.<option>=<value>"]),

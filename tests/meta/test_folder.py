@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import io
 import json
 import os
@@ -114,15 +113,18 @@ def test_a_folder_that_never_came_to_a_checkpoint_is_used_afresh(tmp_path):
     assert lines == run.history and [line["iteration"] for line in lines] == [1, 2, 3, 4]
 
 
-def test_two_processes_never_train_in_one_folder(folder):
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(RunError, match="another process is training in"):
-            train(folder, resume=True)
-    finally:
-        os.close(handle)
-    train(folder, resume=True)
+def test_a_folder_in_which_training_goes_on_is_closed_to_others(tmp_path):
+    path, refused = tmp_path / "run", []
+
+    def intrude(report):
+        for resume in (False, True):
+            with pytest.raises(RunError, match=r"another process is training in .*run; wait for it") as error:
+                train(path, resume=resume)
+            refused.append(error.value)
+
+    run = train(path, on_progress=intrude)
+    assert len(refused) == 8 and len(run.history) == 4
+    train(path, resume=True)  # it is open again
 
 
 def test_something_else_than_a_run_folder(tmp_path):

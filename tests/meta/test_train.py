@@ -8,18 +8,21 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import pytest
 import torch
 
 from neurometa import networks, rules
 from neurometa.errors import RunError, SpecificationError, TrainingError
-from neurometa.learners import PlasticLearner
+from neurometa.learners import GradientLearner, PlasticLearner
 from neurometa.meta import evaluate, load_run, meta_train
 from neurometa.meta.evaluate import score_run
 from neurometa.meta.train import Stopped
 from neurometa.outer import Backprop
+from neurometa.outer.evolution import Evolution
+from neurometa.outer.forward import Forward
+from neurometa.outer.reptile import Reptile
 from neurometa.streams import generator
 from neurometa.tasks.glyphs import Glyphs
 from neurometa.tasks.tracking import Tracking, kalman_error, kalman_gain
@@ -124,6 +127,60 @@ def test_resumed_equals_undisturbed_when_cut_at_every_iteration(tmp_path):
             )  # fmt: skip
     resumed = meta_train(tracker(), SHORT, Backprop(schedule="cosine"), run_dir=tmp_path / "cut", resume=True, **SMALL)
     assert_same_runs(whole, resumed)
+
+
+@dataclass(frozen=True)
+class Deep(Backprop):
+    """Back-propagation whose state has named tuples in named tuples, as a combination of algorithms has."""
+
+    def init(self, params):
+        return Pair(super().init(params), {"count": Pair(0, None)})
+
+    def step(self, params, state, problem):
+        new, own, metrics = super().step(params, state.first, problem)
+        count = state.second["count"]
+        return new, Pair(own, {"count": count._replace(first=count.first + 1)}), metrics
+
+
+class Pair(NamedTuple):
+    first: object
+    second: object
+
+
+@pytest.mark.parametrize("outer", [Evolution(lr=0.02, population=4), Forward(lr=0.02), Deep(lr=0.02)])
+def test_resumed_equals_undisturbed_with_every_outer_algorithm(tmp_path, outer):
+    options = {**SMALL, "n_iterations": 6, "checkpoint_every": 2}
+    whole = meta_train(delta(), SHORT, outer, run_dir=tmp_path / "whole", **options)
+    with pytest.raises(PowerCut):
+        meta_train(delta(), SHORT, outer, run_dir=tmp_path / "cut", on_progress=cut_at(3), **options)
+    resumed = meta_train(delta(), SHORT, outer, run_dir=tmp_path / "cut", resume=True, **options)
+    assert_same_runs(whole, resumed)
+    start = delta().init(generator(3, "init"))
+    assert not same(whole.params, start)
+
+
+def test_evolution_sees_the_same_tasks_with_every_copy_of_the_parameters():
+    """With copies that are all alike, the population's mean loss is the loss, and no direction is better."""
+    outer = Evolution(sigma=1e-12, population=6, shaping="none", clip=0.0)
+    options = {**SMALL, "n_iterations": 1, "dtype": torch.double}
+    one, many = (meta_train(tracker(), SHORT, each, **options) for each in (Backprop(), outer))
+    assert many.history[0]["loss"] == pytest.approx(one.history[0]["loss"], rel=1e-9)
+    blurred = meta_train(delta(), SHORT, Evolution(sigma=1e-4, population=2, shaping="none", clip=0.0), **options)
+    exact = meta_train(delta(), SHORT, Forward(clip=0.0), **options)  # one parameter: |gradient estimate| = |slope| z^2
+    assert blurred.history[0]["loss"] == pytest.approx(exact.history[0]["loss"], rel=1e-5)
+    assert exact.history[0]["gradient_norm"] == pytest.approx(
+        meta_train(delta(), SHORT, Backprop(clip=0.0), **options).history[0]["gradient_norm"], rel=1e-9
+    )
+
+
+def test_reptile_moves_weights_towards_what_tasks_make_of_them(tmp_path):
+    task = Glyphs(n_classes=30, n_held_out=8, n_validation=8, size=8)
+    torch.manual_seed(0)
+    learner = GradientLearner(torch.nn.Linear(task.n_in, task.n_out), steps=3, rate=0.5)
+    options = {"n_iterations": 4, "n_tasks": 4, "run_dir": tmp_path / "run"}
+    run = meta_train(learner, task, Reptile(lr=0.5), **options)
+    assert not same(run.params, learner.init(generator(0, "init")))
+    assert same(load_run(run.path, learner=learner).params, run.params)
 
 
 def test_resumed_equals_undisturbed_with_noise_in_the_network_and_on_a_few_shot_task(tmp_path):
