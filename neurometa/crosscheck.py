@@ -20,10 +20,12 @@ from . import brian2_engine, torch_engine
 from .errors import EngineError
 from .spec import Network, Param, Population, Projection
 from .spec.rule import split_variable
+from .torch_engine.params import draw, unconstrain
 from .trajectory import Save, State, Trajectory
 
-__all__ = ["Crosscheck", "Difference", "compare", "crosscheck", "perturbation_horizon", "replay_network"]
+__all__ = ["Crosscheck", "Difference", "compare", "crosscheck", "precision", "replay_network"]
 
+Flags = bool | Sequence[bool] | Tensor
 TOLERANCE = 1e-10
 #: A variable's differences are taken relative to its largest absolute value, or to this if that is smaller.
 SMALLEST_SCALE = 1e-3
@@ -63,13 +65,13 @@ class Crosscheck:
     Attributes
     ----------
     mode : str
-        ``"closed loop"``, ``"replay"``, or ``"float32"``.
+        ``"closed loop"``, ``"replay"``, or a number format, such as ``"float32"``.
     rows : tuple of Difference
         One for each variable.
     n_steps, n_episodes : int
         What was compared.
     horizon : int
-        Steps over which a perturbation of 1e-15 stays below the tolerance; only these are judged.
+        Steps that are judged; in the closed loop those over which a perturbation of 1e-15 stays below the tolerance.
     """
 
     mode: str
@@ -85,13 +87,12 @@ class Crosscheck:
 
     def assert_agrees(self) -> None:
         """Raise an `EngineError` that names the worst variable, unless all agree."""
-        if not self.agrees:
-            worst = max(
-                (row for row in self.rows if not row.agrees), key=lambda row: np.nan_to_num(row.largest, nan=np.inf)
-            )
+        wrong = [row for row in self.rows if not row.agrees]
+        if wrong:
+            worst = max(wrong, key=lambda row: row.largest)
             raise EngineError(
-                f"{self.mode}: {worst.name} differs by {worst.largest:.2e} (allowed {worst.allowed:.0e}), first at step "
-                f"{worst.first} of {self.n_steps}"
+                f"{self.mode}: {worst.name} differs by {worst.largest:.2e} (allowed {worst.allowed:.0e}), first at "
+                f"step {worst.first} of {self.n_steps}"
             )
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,8 +106,8 @@ def crosscheck(
     params: Mapping[str, Tensor],
     inputs: Mapping[str, Tensor],
     *,
-    learn: bool | Sequence[bool] | Tensor = True,
-    reset: bool | Sequence[bool] | Tensor = False,
+    learn: Flags = True,
+    reset: Flags = False,
     noise: Mapping[str, Tensor] | None = None,
     seed: int = 0,
     replay: bool = False,
@@ -137,88 +138,150 @@ def crosscheck(
     -------
     Crosscheck
         Variable by variable.
+
+    Raises
+    ------
+    EngineError
+        If Brian2 is not installed or cannot express the network, or there is nothing to replay.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from neurometa import Streams, init_params, networks
+    >>> network = networks.associative(n_in=3, n_out=2)
+    >>> params = init_params(network, Streams(0)["init"])
+    >>> inputs = {name: torch.rand(20, 4, size) for name, size in network.inputs.items()}
+    >>> crosscheck(network, params, inputs).agrees
+    True
     """
-    case = _Case(network, params, inputs, learn, reset, noise, seed)
-    ours = case.torch()
+    case = _Case(network, params, inputs, learn, reset, noise, seed, tolerance)
+    ours = case.run()
     if replay:
-        rows = tuple(row for p in network.plastic for row in _replay(case, ours, p, tolerance))
-        return Crosscheck("replay", rows, case.n_steps, case.batch, case.n_steps)
-    horizon = perturbation_horizon(case, ours, tolerance)
+        return case.outcome("replay", ours, _replayed(case, ours), case.n_steps)
     theirs = brian2_engine.simulate(
-        network,
-        case.params,
-        case.inputs,
-        learn=case.learn,
-        reset=case.reset,
-        state=case.state,
-        noise=case.noise,
-        save=Save(),
+        network, case.params, case.inputs, learn=case.learn, reset=case.reset, noise=case.noise, save=Save()
     )
-    rows = compare(ours, theirs, tolerance, horizon)
-    return Crosscheck("closed loop", rows, case.n_steps, case.batch, horizon)
+    return case.outcome("closed loop", ours, theirs, _horizon(case, ours))
+
+
+def precision(
+    network: Network,
+    params: Mapping[str, Tensor],
+    inputs: Mapping[str, Tensor],
+    *,
+    learn: Flags = True,
+    reset: Flags = False,
+    noise: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+    tolerance: float = 1e-5,
+) -> Crosscheck:
+    """Hold the trajectory in the parameters' own number format against the float64 one, both in torch.
+
+    Parameters and results are as in `crosscheck`; the mode is the number format, such as ``"float32"``.
+    """
+    case = _Case(network, params, inputs, learn, reset, noise, seed, tolerance)
+    dtype = next(iter(params.values())).dtype
+    return case.outcome(str(dtype).removeprefix("torch."), case.run(dtype), case.run(), case.n_steps)
 
 
 class _Case:
-    """One comparison: everything in float64 on the CPU, and drawn once for both engines."""
+    """One comparison: everything in float64 on the CPU, and drawn once for all engines."""
 
-    def __init__(self, network, params, inputs, learn, reset, noise, seed):
-        self.network = network
+    def __init__(self, network, params, inputs, learn, reset, noise, seed, tolerance):
+        self.network, self.tolerance = network, tolerance
         self.params = {name: leaf.detach().cpu().double() for name, leaf in params.items()}
         self.inputs = {name: inputs[name].detach().cpu().double() for name in network.inputs if name in inputs}
         if not self.inputs:
             raise EngineError(f"no input fits network '{network.name}', which reads {', '.join(network.inputs)}")
         first = next(iter(self.inputs.values()))
         self.n_steps, self.batch = first.shape[:2]
-        self.learn = torch.as_tensor(learn).expand(self.n_steps).tolist()
-        self.reset = torch.as_tensor(reset).expand(self.n_steps).tolist()
+        self.learn, self.reset = (torch.as_tensor(flag).expand(self.n_steps).tolist() for flag in (learn, reset))
         stream = torch.Generator().manual_seed(seed)
+        for name, leaf in network.leaves.items():
+            if leaf.param.per_episode and name not in self.params:
+                drawn = draw(leaf, leaf.param.init, stream, first.dtype, (self.batch,))
+                self.params[name] = unconstrain(leaf.param, drawn)
         self.noise = {}
         for population in network.populations:
             if any("noise" in expression.names for expression in population.expressions.values()):
                 drawn = torch.randn(self.n_steps, self.batch, population.size, generator=stream, dtype=first.dtype)
-                given = (noise or {}).get(population.name, drawn)
-                self.noise[population.name] = given.detach().cpu().double()
-        self.state = torch_engine.start(network, self.params, self.batch, stream, like=first)
+                self.noise[population.name] = (noise or {}).get(population.name, drawn).detach().cpu().double()
 
-    def torch(self, inputs: Mapping[str, Tensor] | None = None, state: State | None = None) -> Trajectory:
+    def run(self, dtype: torch.dtype | None = None, factor: float = 1.0) -> Trajectory:
+        """Run in torch; in another number format, or with inputs and beginning multiplied by a factor."""
+
+        def own(tree: Mapping[str, Tensor], by: float = 1.0) -> dict[str, Tensor]:
+            return {name: (leaf * by).to(dtype or leaf.dtype) for name, leaf in tree.items()}
+
+        params, inputs = own(self.params), own(self.inputs, factor)
+        begin = torch_engine.start(self.network, params, self.batch, like=next(iter(inputs.values())))
         with torch.no_grad():
             return torch_engine.simulate(
                 self.network,
-                self.params,
-                self.inputs if inputs is None else inputs,
+                params,
+                inputs,
                 learn=self.learn,
                 reset=self.reset,
-                state=self.state if state is None else state,
-                noise=self.noise,
+                state=State(*(own(part, factor) for part in begin)),
+                noise=own(self.noise),
                 save=Save(),
             )
 
+    def outcome(self, mode: str, ours: Trajectory, theirs: Trajectory, horizon: int) -> Crosscheck:
+        """Compare what the second trajectory kept."""
+        rows = compare(self.network, ours, theirs, self.tolerance, horizon)
+        return Crosscheck(mode, rows, self.n_steps, self.batch, horizon)
 
-def perturbation_horizon(case: _Case, ours: Trajectory, tolerance: float) -> int:
+
+def _horizon(case: _Case, ours: Trajectory) -> int:
     """Return the number of steps over which a relative perturbation of 1e-15 stays below the tolerance."""
-    factor = 1 + 1e-15
-    inputs = {name: value * factor for name, value in case.inputs.items()}
-    state = State(*({key: value * factor for key, value in part.items()} for part in case.state))
-    rows = compare(ours, case.torch(inputs, state), tolerance, case.n_steps)
+    rows = compare(case.network, ours, case.run(factor=1 + 1e-15), case.tolerance, case.n_steps)
     return min((row.first for row in rows if row.first is not None), default=case.n_steps)
 
 
-def compare(ours: Trajectory, theirs: Trajectory, tolerance: float, horizon: int) -> tuple[Difference, ...]:
-    """Compare what two trajectories kept, variable by variable; NaN in the second marks synapses that do not exist."""
-    return tuple(
-        difference(name, np.asarray(ours.saved[name]), np.asarray(theirs.saved[name]), tolerance, horizon)
-        for name in ours.saved
-    )
+def compare(
+    network: Network, ours: Trajectory, theirs: Trajectory, tolerance: float, horizon: int
+) -> tuple[Difference, ...]:
+    """Compare two trajectories of a network, variable by variable, in what the second one kept.
+
+    Parameters
+    ----------
+    network : Network
+        The description; tells which synapses exist.
+    ours, theirs : Trajectory
+        Of the same steps; torch's first.
+    tolerance : float
+        Allowed difference, relative to each variable's largest absolute value.
+    horizon : int
+        Steps that are judged.
+
+    Returns
+    -------
+    tuple of Difference
+        One for each variable.
+    """
+    absent: dict[str, np.ndarray] = {}
+    for p in network.projections:
+        exists = p.synapses(network[p.post].size, network[p.pre].size)
+        absent[f"w.{p.label}"] = ~exists
+        for trace, axes in p.rule.trace_axes.items() if p.rule else ():
+            summed = tuple(i for i, side in enumerate(("post", "pre")) if side not in axes)
+            absent[f"traces.{p.label}.{trace}"] = ~np.asarray(exists.any(summed, keepdims=True))
+    rows = []
+    for name in theirs.saved:
+        a, b = np.asarray(ours.saved[name]), np.asarray(theirs.saved[name])
+        if name in absent:
+            b = np.where(absent[name], 0.0, b)  # a synapse that does not exist has the weight 0 in torch
+            a = np.where(absent[name], 0.0, a) if name.startswith("traces.") else a
+        rows.append(difference(name, a, b, tolerance, horizon))
+    return tuple(rows)
 
 
 def difference(name: str, ours: np.ndarray, theirs: np.ndarray, tolerance: float, horizon: int) -> Difference:
     """Compare one variable, ``(time, ...)``."""
-    absent = np.isnan(theirs).all(0)
-    a = np.where(absent, 0.0, ours).reshape(len(ours), -1)
-    b = np.where(absent, 0.0, theirs).reshape(len(theirs), -1)
+    a, b = (values.reshape(len(values), -1).astype(float) for values in (ours, theirs))
     judged = b[: max(horizon, 1)]
-    finite = judged[np.isfinite(judged)]
-    scale = max(float(np.abs(finite).max(initial=0.0)), SMALLEST_SCALE)
+    scale = max(float(np.abs(judged[np.isfinite(judged)]).max(initial=0.0)), SMALLEST_SCALE)
     with np.errstate(invalid="ignore"):
         apart = np.where(a == b, 0.0, np.abs(a - b)) / scale  # equal infinities agree
     apart = np.where(np.isnan(apart), np.inf, apart).max(1, initial=0.0)
@@ -227,104 +290,67 @@ def difference(name: str, ours: np.ndarray, theirs: np.ndarray, tolerance: float
     return Difference(name, largest, tolerance, int(above[0]) if len(above) else None)
 
 
-def replay_network(network: Network, projection: Projection) -> tuple[Network, dict[str, tuple[str, str]]]:
-    """Return a network in which one projection learns from imposed activity.
+def replay_network(network: Network) -> tuple[Network, dict[str, tuple[str, str]]]:
+    """Return a network in which the plastic projections learn from imposed activity.
 
     Parameters
     ----------
     network : Network
         The whole network.
-    projection : Projection
-        A plastic projection of it.
 
     Returns
     -------
     Network
-        Only that projection, between populations whose variables are inputs.
+        The plastic projections, and the populations that they and their modulators read, in the same order; every
+        variable that is read is imposed.
     dict
-        Input population -> ``(population, variable)`` of the original; ``("", "carried")`` is the activity that the
-        projection carried.
+        Input population -> ``(population, variable)`` of the original that it shows.
+
+    Raises
+    ------
+    EngineError
+        If no projection is plastic.
     """
-    rule = projection.rule
-    if rule is None:
-        raise EngineError(f"projection '{projection.label}' has no rule")
+    if not network.plastic:
+        raise EngineError(f"network '{network.name}' has no plastic projection, so there is nothing to replay")
+    read: dict[str, set[str]] = {}
+    for projection in network.plastic:
+        sides = {"pre": projection.pre, "post": projection.post}
+        for name in (*sides.values(), *projection.modulators.values()):
+            read.setdefault(name, {"x"})
+        for name in projection.rule.variables if projection.rule else ():
+            variable, side = split_variable(name) or ("x", "post")
+            read[sides[side]].add(variable)
     feeds: dict[str, tuple[str, str]] = {}
-    populations: list[Population] = []
+    first: list[Population] = []
+    imposed: list[Population] = []
     wires: list[Projection] = []
-    read: dict[str, list[str]] = {"pre": [], "post": ["x"]}
-    for name in rule.variables:
-        variable, side = split_variable(name) or ("", "post")
-        if variable not in read[side]:
-            read[side].append(variable)
-    read["pre"] = ["x", *(v for v in read["pre"] if v != "x")]
-    fixed = Param(1.0, learned=False)
-    sides = {"pre": projection.pre, "post": projection.post}
-    for side, variables in read.items():
-        size = network[sides[side]].size
-        for variable in variables:
-            source = f"{side}_{variable}_feed"
-            feeds[source] = ("", "carried") if (side, variable) == ("pre", "x") else (sides[side], variable)
-            populations.append(Population(source, size))
-            wires.append(Projection(source, f"{side}side", into=f"in_{variable}", w=fixed, mask="one_to_one"))
-    for side, variables in read.items():
-        into = (*(f"in_{variable}" for variable in variables), *(("drive",) if side == "post" else ()))
-        update = {variable: f"in_{variable}" for variable in variables}
-        if "drive" in update:  # the variable takes the name of the current
-            into = (*(name for name in into if name != "drive"), "current")
-        populations.append(Population(f"{side}side", network[sides[side]].size, update, inputs=into))
-    modulators = {}
-    for name, source in projection.modulators.items():
-        feeds[f"{name}_feed"] = (source, "x")
-        modulators[name] = f"{name}_feed"
-        populations.insert(0, Population(f"{name}_feed", network[source].size))
-    into = "current" if "drive" in read["post"] else "drive"
-    own = replace(projection, pre="preside", post="postside", name="learning", into=into, modulators=modulators)
-    return Network(tuple(populations), (*wires, own), output="postside.x", dt=network.dt, name="replay"), feeds
+    for population in network.populations:
+        if population.name not in read or population.is_input:
+            if population.name in read:
+                feeds[population.name] = (population.name, "x")
+                imposed.append(population)
+            continue
+        shown = {v: f"{population.name}_{v}_shown" for v in population.variables if v in read[population.name]}
+        for variable, name in shown.items():
+            feeds[name] = (population.name, variable)
+            first.append(Population(name, population.size))
+            one = Param(1.0, learned=False)
+            wires.append(Projection(name, population.name, into=f"shown_{variable}", w=one, mask="one_to_one"))
+        update = {variable: f"shown_{variable}" for variable in shown}
+        start = {variable: value for variable, value in population.start.items() if variable in shown}
+        inputs = (*update.values(), "unused")
+        imposed.append(Population(population.name, population.size, update, start=start, inputs=inputs))
+    plastic = tuple(replace(projection, into="unused") for projection in network.plastic)
+    output = f"{network.plastic[0].post}.x"
+    return Network((*first, *imposed), (*wires, *plastic), output=output, dt=network.dt, name="replay"), feeds
 
 
-def _replay(case: _Case, ours: Trajectory, projection: Projection, tolerance: float) -> list[Difference]:
-    small, feeds = replay_network(case.network, projection)
-    label = projection.label
-    inputs = {
-        name: _carried(case, ours, projection) if variable == "carried" else ours.saved[f"{variable}.{population}"]
-        for name, (population, variable) in feeds.items()
-    }
-    params = {f"learning.{n.removeprefix(label + '.')}": v for n, v in case.params.items() if n.startswith(label + ".")}
-    for name in small.leaves:
-        params.setdefault(name, torch.ones(1, 1, dtype=torch.double))
-    begin = torch_engine.start(small, params, case.batch, torch.Generator(), like=inputs["pre_x_feed"])
-    traces = {
-        f"learning.{n.removeprefix(label + '.')}": v for n, v in case.state.traces.items() if n.startswith(label + ".")
-    }
-    begin = State(begin.x, {"learning": case.state.w[label]}, traces)
-    theirs = brian2_engine.simulate(
-        small,
-        params,
-        inputs,
-        learn=case.learn,
-        state=begin,
-        save=Save(("w.learning", *(("traces.*",) if traces else ()))),
-    )
-    return [
-        difference(
-            name.replace("learning", label),
-            ours.saved[name.replace("learning", label)].numpy(),
-            found,
-            tolerance,
-            case.n_steps,
-        )
-        for name, found in theirs.saved.items()
-    ]
-
-
-def _carried(case: _Case, ours: Trajectory, projection: Projection) -> Tensor:
-    """Return the activity that a projection carried at every step."""
-    if projection.pre == "one":
-        return torch.ones(case.n_steps, case.batch, 1, dtype=torch.double)
-    x = ours.saved[f"x.{projection.pre}"]
-    order = [population.name for population in case.network.populations]
-    if order.index(projection.pre) < order.index(projection.post):
-        return x
-    begin = case.state.x[f"{projection.pre}.x"]
-    reset = torch.tensor(case.reset)[:, None, None]
-    return torch.where(reset, begin, torch.cat([begin[None], x[:-1]]))
+def _replayed(case: _Case, ours: Trajectory) -> Trajectory:
+    """Return what Brian2 makes of the synapses when it is shown the activity that torch recorded."""
+    small, feeds = replay_network(case.network)
+    params = {name: torch.ones(1, 1) for name in small.leaves} | case.params
+    inputs = {name: ours.saved[f"{variable}.{population}"] for name, (population, variable) in feeds.items()}
+    kept = {f"w.{projection.label}" for projection in small.plastic}
+    save = Save(tuple(name for name in ours.saved if name in kept or name.startswith("traces.")))
+    return brian2_engine.simulate(small, params, inputs, learn=case.learn, reset=case.reset, save=save)

@@ -94,7 +94,7 @@ def build(settings: Settings, split: int) -> tuple[nm.PlasticLearner, Omniglot]:
 
 
 def same_choices(run: nm.Run, task: Omniglot, n_episodes: int, batch: int = 500) -> tuple[int, int]:
-    """Count the test queries on which Oja head, gradient step and prototype choose differently; return (count, queries).
+    """Count the test queries on which Oja head, gradient step and prototype differ; return (count, queries).
 
     All three read the same features, in float64, so that only exact ties could differ.
     """

@@ -3,11 +3,22 @@
 The batch is laid out side by side: neuron ``b*size + k`` is neuron ``k`` of episode ``b``, and synapses stay within
 their episode. Brian2 orders objects within a slot of its schedule by ``order`` and then by *name*; here every operation
 has a slot of its own, in the order in which it must run, so names mean nothing.
+
+No name of the user reaches Brian2 bare. With ``k`` the number of a projection:
+
+| in a population | | in a projection | |
+|---|---|---|---|
+| ``v_*``, ``a_*`` | variables, parameters | ``w``, ``eff`` | plastic variable, efficacy |
+| ``fed``, ``noise`` | data of this step | ``p_*``, ``r_*`` | parameters of projection and rule |
+| ``c{k}``, ``d{k}`` | activity carried, current delivered | ``t_*``, ``l_*`` | traces, local names of a step |
+| ``s{k}_*``, ``b{k}_*`` | sums (``b``: of the whole projection) | ``f_*`` | learned functions |
+| ``q_*``, ``q{k}_*`` | modulators of population, of projection | ``episode`` | number of the episode |
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +27,7 @@ from ..errors import EngineError
 from ..expression import Expression
 from ..spec import MLP, Network, Population, Projection
 from ..spec.rule import is_modulator, split_variable
-from .texts import functions, mlp_function, rename, split_calls
+from .texts import functions, mlp_function, rename
 
 __all__ = ["Model"]
 
@@ -37,7 +48,7 @@ class Model:
     """
 
     def __init__(self, b2: Any, network: Network, values: Mapping[str, np.ndarray], batch: int):
-        _refuse(network)
+        refuse(network)
         self.b2, self.network, self.values, self.batch = b2, network, values, batch
         self.clock = b2.Clock(dt=network.dt * b2.ms, name="network_clock")
         self.slots = ["feed"]
@@ -66,6 +77,10 @@ class Model:
         made.schedule = [*self.slots, "start", "groups", "thresholds", "synapses", "resets", "end"]
         return made
 
+    def shape(self, projection: Projection) -> tuple[int, int, int]:
+        """Return ``(batch, post, pre)`` of a projection."""
+        return self.batch, self.network[projection.post].size, self.network[projection.pre].size
+
     # Names and layout
 
     def _slot(self) -> str:
@@ -74,89 +89,94 @@ class Model:
 
     def _places(self, projection: Projection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return episode, post and pre index of every synapse, in the order in which they are made."""
-        post, pre = self.network[projection.post].size, self.network[projection.pre].size
-        exists = np.broadcast_to(projection.synapses(post, pre), (self.batch, post, pre))
-        return np.nonzero(exists)
+        shape = self.shape(projection)
+        episode, post, pre = np.nonzero(np.broadcast_to(projection.synapses(*shape[1:]), shape))
+        return episode, post, pre
 
     def _group(self, name: str, size: int, variables: list[str]) -> Any:
         group = self.b2.NeuronGroup(size, "\n".join(variables), name=f"population_{name}", clock=self.clock)
+        group.namespace.update(self.namespace)
         self.objects.append(group)
         return group
+
+    def _pool(self, name: str) -> Any:
+        """Return a group of one neuron for each episode, in which something is added up."""
+        pool = self.b2.NeuronGroup(self.batch, "total : 1", name=f"pool_{name}", clock=self.clock)
+        self.objects.append(pool)
+        return pool
+
+    def _add_up(self, group: Any, variable: str, size: int, pool: Any) -> None:
+        """Add a variable of a group up over the neurons of each episode, now."""
+        model, name = f"total_post = {variable}_pre : 1 (summed)", f"adder_{len(self.objects)}"
+        adder = self.b2.Synapses(group, pool, model, name=name, clock=self.clock)
+        adder.connect(i=np.arange(self.batch * size), j=np.repeat(np.arange(self.batch), size))
+        self.objects.append(adder)
+        self._sum_now(adder, "total_post")
 
     def _outgoing(self, name: str) -> list[str]:
         """Return the variables that projections need in their source or target population."""
         found = []
         for projection in self.network.projections:
-            k = self.index[projection.label]
-            rule = projection.rule
+            k, sums = self.index[projection.label], projection.rule.sums if projection.rule else {}
             if projection.pre == name:
                 found.append(f"c{k} : 1")
-                found += [f"s{k}_{n} : 1" for n, s in (rule.sums.items() if rule else ()) if s.over in ("post", "both")]
-                found += [
-                    f"b{k}_{n} : 1\nlb{k}_{n} : 1 (linked)"
-                    for n, s in (rule.sums.items() if rule else ())
-                    if s.over == "both"
-                ]
+                found += [f"s{k}_{n} : 1" for n, s in sums.items() if s.over in ("post", "both")]
+                found += [f"b{k}_{n} : 1\nb{k}_{n}_live : 1 (linked)" for n, s in sums.items() if s.over == "both"]
             if projection.post == name:
                 found.append(f"d{k} : 1")
-                found += [f"s{k}_{n} : 1" for n, s in (rule.sums.items() if rule else ()) if s.over == "pre"]
-                found += [f"q{k}_{m} : 1\nlq{k}_{m} : 1 (linked)" for m in projection.modulators]
+                found += [f"s{k}_{n} : 1" for n, s in sums.items() if s.over == "pre"]
+                found += [f"q{k}_{m}_seen : 1\nq{k}_{m}_live : 1 (linked)" for m in _read(projection)]
         return found
 
     def _variables(self, population: Population) -> list[str]:
         found = [f"v_{v} : 1" for v in population.variables]
         found += ["fed : 1"] if population.is_input else []
         found += [f"a_{name} : 1" for name in population.params]
-        found += [f"q_{name} : 1 (linked)" for name in population.modulators]
+        found += [f"q_{name}_live : 1 (linked)" for name in population.modulators]
         found += ["noise : 1"] if any("noise" in e.names for e in population.expressions.values()) else []
         for i, expression in enumerate(population.expressions.values()):
-            for j, _ in enumerate(split_calls(expression.text, "softmax")):
+            for j, _ in enumerate(re.findall(r"\bsoftmax\s*\(", expression.text)):
                 found += [f"e{i}_{j} : 1", f"z{i}_{j} : 1 (linked)"]
         return found + self._outgoing(population.name)
 
     def _synapses(self, projection: Projection) -> Any:
-        k, rule = self.index[projection.label], projection.rule
-        model = ["w : 1", "eff : 1", "learning : 1 (shared)", f"d{k}_post = eff*c{k}_pre : 1 (summed)"]
+        k, rule, label = self.index[projection.label], projection.rule, projection.label
+        model = ["w : 1", "eff : 1", "episode : 1", "learning : 1 (shared)"]
+        model += [f"d{k}_post = eff*c{k}_pre : 1 (summed)"]
         model += [f"p_{name} : 1" for name in projection.params]
+        namespace = dict(self.namespace)
         if rule:
             model += [f"r_{name} : 1" for name in rule.params]
             model += [f"t_{name} : 1" for name in rule.traces]
             for name, expression in rule.sum_expressions.items():
                 side = "post" if rule.sums[name].over == "pre" else "pre"
                 model.append(f"s{k}_{name}_{side} = {self._rule_text(expression, projection)} : 1 (summed)")
-        namespace = dict(self.namespace)
-        for name, mlp in rule.functions.items() if rule else ():
-            namespace[f"f_{name}"] = mlp_function(self.b2, mlp, self._layers(projection, name, mlp))
-        made = self.b2.Synapses(
-            self.groups[projection.pre],
-            self.groups[projection.post],
-            "\n".join(model),
-            name=f"projection_{k}",
-            clock=self.clock,
-            namespace=namespace,
-        )
-        b, post, pre = self.places[projection.label]
-        made.connect(
-            i=b * self.network[projection.pre].size + pre,
-            j=b * self.network[projection.post].size + post,
-        )
-        shape = (self.batch, self.network[projection.post].size, self.network[projection.pre].size)
-        for name in projection.params:
-            setattr(made, f"p_{name}", np.broadcast_to(self.values[f"{projection.label}.{name}"], shape)[b, post, pre])
-        for name in rule.params if rule else ():
-            value = self.values[f"{projection.label}.rule.{name}"]
-            setattr(made, f"r_{name}", np.broadcast_to(value, shape)[b, post, pre])
-        if f"{projection.label}.w" in self.values:
-            made.w = np.broadcast_to(self.values[f"{projection.label}.w"], shape)[b, post, pre]
+            for name, mlp in rule.functions.items():
+                namespace[f"f_{name}"] = mlp_function(self.b2, mlp, self._layers(projection, name, mlp))
+        groups, name = (self.groups[projection.pre], self.groups[projection.post]), f"projection_{k}"
+        made = self.b2.Synapses(*groups, "\n".join(model), name=name, clock=self.clock, namespace=namespace)
+        (_, n_post, n_pre), (episode, post, pre) = self.shape(projection), self.places[label]
+        if len(episode):
+            made.connect(i=episode * n_pre + pre, j=episode * n_post + post)
+        else:  # a random mask may keep no synapse
+            made.connect(condition=False)
+        made.episode = episode
+        leaves = {f"p_{name}": f"{label}.{name}" for name in projection.params}
+        leaves |= {f"r_{name}": f"{label}.rule.{name}" for name in (rule.params if rule else ())}
+        leaves |= {"w": f"{label}.w"} if f"{label}.w" in self.values else {}
+        for variable, leaf in leaves.items():
+            self.place(projection, made, variable, self.values[leaf])
         self.objects.append(made)
         return made
+
+    def place(self, projection: Projection, synapses: Any, variable: str, values: np.ndarray) -> None:
+        """Set a variable of the synapses from values that broadcast to ``(batch, post, pre)``."""
+        setattr(synapses, variable, np.broadcast_to(values, self.shape(projection))[self.places[projection.label]])
 
     def _layers(self, projection: Projection, name: str, mlp: MLP) -> list[tuple[np.ndarray, np.ndarray]]:
         stems = [f"{projection.label}.rule.{name}.{i}" for i in range(len(mlp.hidden) + 1)]
         layers = [(self.values[f"{stem}.w"], self.values[f"{stem}.b"]) for stem in stems]
-        if any(weight.ndim != 2 for weight, _ in layers):
-            raise EngineError(f"function '{name}' differs between episodes; the Brian2 engine takes one for all")
-        return layers
+        return [(w if w.ndim == 3 else w[None], b if b.ndim == 2 else b[None]) for w, b in layers]
 
     def _link(self) -> None:
         """Let populations read their modulators: a live view of the other population's activity."""
@@ -168,19 +188,18 @@ class Model:
 
         for population in self.network.populations:
             for name, source in population.modulators.items():
-                link(self.groups[population.name], f"q_{name}", source, population.size)
+                link(self.groups[population.name], f"q_{name}_live", source, population.size)
         for projection in self.network.projections:
-            post = self.network[projection.post]
-            for name, source in projection.modulators.items():
-                link(self.groups[post.name], f"lq{self.index[projection.label]}_{name}", source, post.size)
+            k, (_, n_post, n_pre) = self.index[projection.label], self.shape(projection)
+            for name in _read(projection):
+                link(self.groups[projection.post], f"q{k}_{name}_live", projection.modulators[name], n_post)
             for name, total in projection.rule.sums.items() if projection.rule else ():
                 if total.over == "both":  # one value per episode, in a neuron of its own
-                    variable = f"b{self.index[projection.label]}_{name}"
-                    pool = self.b2.NeuronGroup(self.batch, "total : 1", name=f"pool_{variable}", clock=self.clock)
-                    index = np.repeat(np.arange(self.batch), self.network[projection.pre].size)
-                    setattr(self.groups[projection.pre], f"l{variable}", self.b2.linked_var(pool, "total", index=index))
-                    self.pools[variable] = pool
-                    self.objects.append(pool)
+                    variable = f"b{k}_{name}"
+                    self.pools[variable] = self._pool(variable)
+                    index = np.repeat(np.arange(self.batch), n_pre)
+                    linked = self.b2.linked_var(self.pools[variable], "total", index=index)
+                    setattr(self.groups[projection.pre], f"{variable}_live", linked)
 
     def _run(self, target: Any, code: str) -> None:
         """Run code on a group once a step, in a slot of its own."""
@@ -190,17 +209,17 @@ class Model:
     def _sum_now(self, synapses: Any, variable: str) -> None:
         synapses.summed_updaters[variable].when = self._slot()
 
-    def _look(self, projection: Projection, target: Any) -> None:
-        """Copy the modulators of a projection: synapses cannot read a linked variable themselves."""
+    def _look(self, projection: Projection, names: Iterable[str]) -> None:
+        """Copy modulators of a projection as they are now: synapses cannot read a linked variable themselves."""
         k = self.index[projection.label]
-        if projection.modulators:
-            self._run(target, "\n".join(f"q{k}_{name} = lq{k}_{name}" for name in projection.modulators))
+        lines = [f"q{k}_{name}_seen = q{k}_{name}_live" for name in _read(projection) if name in names]
+        if lines:
+            self._run(self.groups[projection.post], "\n".join(lines))
 
     # Populations
 
     def _population(self, population: Population) -> None:
         group = self.groups[population.name]
-        group.namespace.update(self.namespace)
         if population.is_input:
             self._run(group, "v_x = fed")
             return
@@ -212,113 +231,99 @@ class Model:
             for projection in incoming:
                 k, synapses = self.index[projection.label], self.synapses[projection.label]
                 self._run(self.groups[projection.pre], f"c{k} = v_x")
-                self._look(projection, self.groups[population.name])
+                self._look(projection, projection.efficacy_expression.names)
                 self._run(synapses, f"eff = {self._efficacy_text(projection)}")
                 self._sum_now(synapses, f"d{k}_post")
-            total = " + ".join(f"d{self.index[p.label]}" for p in incoming) or "0"
+            total = " + ".join(f"d{self.index[p.label]}" for p in incoming) or "0.0"
             self._run(group, f"v_{into} = {total}")
         labels = list(population.expressions)
         for derivative, texts in population.stages:
             code = []
             for variable, expression in texts.items():
                 i = labels.index(f"d{variable}/dt" if derivative else variable)
-                text = self._with_softmax(population, i, expression)
-                value = f"v_{variable} + {self.network.dt!r}*({text})" if derivative else text
-                code.append((variable, value))
+                code.append((variable, self._population_text(population, i, expression)))
             if derivative:  # all at once, from the old values
-                lines = [f"new_{v} = {text}" for v, text in code] + [f"v_{v} = new_{v}" for v, _ in code]
-                self._run(group, "\n".join(lines))
+                lines = [f"new_{v} = v_{v} + {self.network.dt!r}*({text})" for v, text in code]
+                self._run(group, "\n".join([*lines, *(f"v_{v} = new_{v}" for v, _ in code)]))
             else:
                 for variable, text in code:
                     self._run(group, f"v_{variable} = {text}")
 
-    def _with_softmax(self, population: Population, i: int, expression: Expression) -> str:
-        """Return a text for Brian2; each softmax becomes exp, a normaliser neuron and a division."""
+    def _population_text(self, population: Population, i: int, expression: Expression) -> str:
+        """Return the ``i``-th text of a population; a softmax becomes exp, a normaliser neuron and a division."""
         names = {v: f"v_{v}" for v in population.variables} | {n: f"a_{n}" for n in population.params}
-        names |= {n: f"q_{n}" for n in population.modulators} | {"noise": "noise", "dt": repr(self.network.dt)}
-        group, text, pieces, position = self.groups[population.name], expression.text, [], 0
-        for j, (begin, end, argument) in enumerate(split_calls(text, "softmax")):
-            if "softmax" in argument:
-                raise EngineError(f"population '{population.name}': softmax inside softmax does not run in Brian2")
-            pool = self.b2.NeuronGroup(
-                self.batch, "total : 1", name=f"normaliser_{len(self.objects)}", clock=self.clock
-            )
-            adder = self.b2.Synapses(
-                group,
-                pool,
-                f"total_post = e{i}_{j}_pre : 1 (summed)",
-                name=f"adder_{len(self.objects)}",
-                clock=self.clock,
-            )
-            size = population.size
-            adder.connect(i=np.arange(self.batch * size), j=np.repeat(np.arange(self.batch), size))
-            setattr(group, f"z{i}_{j}", self.b2.linked_var(pool, "total", index=np.repeat(np.arange(self.batch), size)))
-            self.objects += [pool, adder]
-            self._run(group, f"e{i}_{j} = exp({rename(argument, names)})")
-            self._sum_now(adder, "total_post")
-            pieces += [rename(text[position:begin], names), f"(e{i}_{j}/z{i}_{j})"]
-            position = end
-        return "".join([*pieces, rename(text[position:], names)])
+        names |= {n: f"q_{n}_live" for n in population.modulators} | {"noise": "noise", "dt": repr(self.network.dt)}
+        group, size = self.groups[population.name], population.size
+        made: list[str] = []
+
+        def softmax(arguments: list[str]) -> str:
+            place = f"{i}_{len(made)}"
+            made.append(place)
+            pool = self._pool(f"of_{group.name}_{place}")
+            index = np.repeat(np.arange(self.batch), size)
+            setattr(group, f"z{place}", self.b2.linked_var(pool, "total", index=index))
+            self._run(group, f"e{place} = exp({arguments[0]})")
+            self._add_up(group, f"e{place}", size, pool)
+            return f"e{place}/z{place}"
+
+        return rename(expression.text, names, {"softmax": softmax})
 
     # Projections
 
     def _constants(self, projection: Projection) -> dict[str, str]:
-        sizes = {"n_pre": self.network[projection.pre].size, "n_post": self.network[projection.post].size}
-        return {"dt": repr(self.network.dt), **{name: repr(float(size)) for name, size in sizes.items()}}
+        _, n_post, n_pre = self.shape(projection)
+        return {"dt": repr(self.network.dt), "n_pre": repr(float(n_pre)), "n_post": repr(float(n_post))}
 
     def _efficacy_text(self, projection: Projection) -> str:
         k, names = self.index[projection.label], {"w": "w", **self._constants(projection)}
         names |= {name: f"p_{name}" for name in projection.params}
         names |= {name: f"t_{name}" for name in (projection.rule.traces if projection.rule else ())}
-        names |= {name: f"q{k}_{name}_post" for name in projection.modulators}
+        names |= {name: f"q{k}_{name}_seen_post" for name in projection.modulators}
         return rename(projection.efficacy_expression.text, names)
 
     def _rule_text(self, expression: Expression, projection: Projection, local: frozenset[str] = frozenset()) -> str:
         k, rule = self.index[projection.label], projection.rule
+        if rule is None:
+            raise EngineError(f"projection '{projection.label}' has no rule")
         names = {"w": "w", "w_eff": "eff", "pre": f"c{k}_pre", "post": "v_x_post", **self._constants(projection)}
+        sums = {"post": f"s{k}_%s_pre", "pre": f"s{k}_%s_post", "both": f"b{k}_%s_pre"}
         for name in expression.names - set(names):
             variable = split_variable(name)
             if name in local:
                 names[name] = f"l_{name}"
-            elif rule is not None and name in rule.traces:
+            elif name in rule.traces:
                 names[name] = f"t_{name}"
-            elif rule is not None and name in rule.params:
+            elif name in rule.params:
                 names[name] = f"r_{name}"
-            elif rule is not None and name in rule.sums:
-                over = rule.sums[name].over
-                names[name] = {"post": f"s{k}_{name}_pre", "pre": f"s{k}_{name}_post", "both": f"b{k}_{name}_pre"}[over]
+            elif name in rule.sums:
+                names[name] = sums[rule.sums[name].over] % name
             elif is_modulator(name):
-                names[name] = f"q{k}_{name}_post"
+                names[name] = f"q{k}_{name}_seen_post"
             elif variable:
                 names[name] = f"v_{variable[0]}_{variable[1]}"
-        names |= {name: f"f_{name}" for name in (rule.functions if rule else ())}
-        return rename(expression.text, names)
+        calls = {name: _call_of(f"f_{name}") for name in rule.functions}
+        return rename(expression.text, names, calls)
 
     def _sums(self, projection: Projection) -> None:
         rule, k, synapses = projection.rule, self.index[projection.label], self.synapses[projection.label]
         for name, total in rule.sums.items() if rule else ():
+            self._look(projection, rule.sum_expressions[name].names if rule else ())
             self._sum_now(synapses, f"s{k}_{name}_{'post' if total.over == 'pre' else 'pre'}")
             if total.over == "both":
-                group, size = self.groups[projection.pre], self.network[projection.pre].size
-                pool = self.pools[f"b{k}_{name}"]
-                model = f"total_post = s{k}_{name}_pre : 1 (summed)"
-                adder = self.b2.Synapses(group, pool, model, name=f"adder_{len(self.objects)}", clock=self.clock)
-                owner = np.repeat(np.arange(self.batch), size)
-                adder.connect(i=np.arange(self.batch * size), j=owner)
-                self.objects.append(adder)
-                self._sum_now(adder, "total_post")
-                self._run(group, f"b{k}_{name} = lb{k}_{name}")
+                group = self.groups[projection.pre]
+                self._add_up(group, f"s{k}_{name}", self.shape(projection)[2], self.pools[f"b{k}_{name}"])
+                self._run(group, f"b{k}_{name} = b{k}_{name}_live")
 
     def _rule(self, projection: Projection) -> None:
         rule = projection.rule
         if rule is None:
             return
         dt, kept = repr(self.network.dt), ["w", *(f"t_{name}" for name in rule.traces)]
-        # A bare name would be a view of the array that the next line changes; 1.0* makes it a value.
+        # Brian2 hands out arrays that a later line may change in place: 1.0* makes a value of a bare name.
         lines = [f"old_{name} = 1.0*{name}" for name in kept]
         traces = rule.trace_expressions
         lines += [f"new_{n} = t_{n} + {dt}*({self._rule_text(e, projection)})" for n, e in traces.items()]
-        change = f"change = {self._rule_text(rule.dw_expression, projection)}" if rule.dw_expression else ""
+        change = f"change = 1.0*({self._rule_text(rule.dw_expression, projection)})" if rule.dw_expression else ""
         advance = [f"t_{name} = new_{name}" for name in traces]
         lines += [change, *advance] if rule.joint else [*advance, change]
         lines += [f"w = w + {dt}*change"] if change else []
@@ -330,29 +335,41 @@ class Model:
                 local |= {statement.target}
             lines.append(f"{own.get(statement.target, f'l_{statement.target}')} = 1.0*({text})")
         if projection.limits is not None:
-            names = [f"r_{b}" if isinstance(b, str) else f"({float(b)!r})" for b in projection.limits]
-            lines.append(f"w = clip(w, {names[0]}, {names[1]})")
-        self._look(projection, self.groups[projection.post])
-        # Where the rule is off, weights and traces stand still; both factors are exactly 0 or 1.
-        lines += [f"{name} = learning*{name} + (1 - learning)*old_{name}" for name in kept]
+            low, high = (f"r_{b}" if isinstance(b, str) else f"({float(b)!r})" for b in projection.limits)
+            lines.append(f"w = clip(w, {low}, {high})")
+        # Where the rule is off, weights and traces stand still.
+        lines += [f"{name} = choose(learning, {name}, old_{name})" for name in kept]
+        self._look(projection, rule.reads)
         self._run(self.synapses[projection.label], "\n".join(filter(None, lines)))
 
 
-def _refuse(network: Network) -> None:
+def _read(projection: Projection) -> list[str]:
+    """Return the modulators of a projection that its texts read."""
+    reads = projection.efficacy_expression.names | (projection.rule.reads if projection.rule else frozenset())
+    return [name for name in projection.modulators if name in reads]
+
+
+def _call_of(function: str) -> Any:
+    """Return how to write a call of a learned function: it also gets the number of the episode."""
+    return lambda arguments: f"{function}({', '.join([*arguments, 'episode'])})"
+
+
+def refuse(network: Network) -> None:
+    """Refuse by name what Brian2, or this engine, cannot express."""
     for population in network.populations:
+        where = f"population '{population.name}'"
         if population.spikes is not None or population.method != "euler":
-            raise EngineError(
-                f"population '{population.name}': the Brian2 engine runs rate populations, method 'euler'"
-            )
+            raise EngineError(f"{where}: the Brian2 engine runs rate populations, method 'euler'")
         if any("kwta" in expression.calls for expression in population.expressions.values()):
-            raise EngineError(
-                f"population '{population.name}': kwta sorts neurons, which Brian2's equations cannot say"
-            )
+            raise EngineError(f"{where}: kwta sorts neurons, which Brian2's equations cannot say")
     for projection in network.projections:
         rule = projection.rule
         if projection.delay or projection.sign:
             raise EngineError(f"projection '{projection.label}': the Brian2 engine runs no delay and no sign yet")
-        if rule and rule.brian2_refuses:
+        if rule is None:
+            continue
+        if rule.brian2_refuses:
             raise EngineError(f"rule '{rule.name}' does not run in Brian2: {rule.brian2_refuses}")
-        if rule and (rule.on_pre or rule.on_post or any(t.method != "euler" for t in rule.traces.values())):  # type: ignore[union-attr]
+        exact = any(trace.method != "euler" for trace in rule.traces.values())  # type: ignore[union-attr]
+        if rule.on_pre or rule.on_post or exact:
             raise EngineError(f"rule '{rule.name}': the Brian2 engine runs rate rules (dw or step) with euler traces")

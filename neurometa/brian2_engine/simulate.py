@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import EngineError
-from ..spec import Network
+from ..spec import Network, Projection
 from ..trajectory import Save, State, Trajectory
 from ._brian2 import load, plain_numpy
 from .build import Model
-from .values import array, constrained, start
+from .values import activity, array, constrained, flags, sequences, start
 
 __all__ = ["simulate"]
 
@@ -41,7 +41,7 @@ def simulate(
     learn, reset : bool or (time,)
         As in the torch engine.
     state : State, optional
-        Start from here.
+        Continue from here.
     noise : mapping of str to tensor or array, optional
         Population -> ``(time, batch, n)``: noise is data, so that both engines see the same.
     save : Save, optional
@@ -58,38 +58,43 @@ def simulate(
         If brian2 is not installed, or cannot express something (named, with the reason).
     """
     b2 = load()
-    fed = {name: array(inputs[name]) for name in network.inputs if name in inputs}
-    if set(fed) != set(network.inputs):
-        missing = min(set(network.inputs) - set(fed))
-        raise EngineError(f"input '{missing}' is missing; network '{network.name}' reads {', '.join(network.inputs)}")
+    fed = sequences(network, inputs)
     n_steps, batch = next(iter(fed.values())).shape[:2]
-    learns, resets = (_flags(flags, n_steps) for flags in (learn, reset))
-    noises = {name: array(value) for name, value in (noise or {}).items()}
-    with plain_numpy(b2):
-        values = constrained(network, params)
+    learns, resets = flags(learn, n_steps, "learn"), flags(reset, n_steps, "reset")
+    noises = _noises(network, noise or {}, (n_steps, batch))
+    with plain_numpy(b2), np.errstate(all="ignore"):
+        values = constrained(network, params, batch)
         model = Model(b2, network, values, batch)
         beginning = start(network, values, batch) if state is None else _arrays(state)
-        _set(model, beginning, activity=True, synapses=True)
-        feed = _feeder(b2, model, beginning, fed, noises, learns, resets)
-        monitors, names = _monitors(b2, model)
+        _set_activity(model, beginning.x)
+        _set_synapses(model, beginning)
+        rest = activity(network, values, batch) if any(resets) else {}
+        feed = _feeder(b2, model, rest, fed, noises, learns, resets)
+        makers, names = _monitors(b2, model)
         wanted = save.choose([*names]) if save else []
-        used = {names[name][0] for name in wanted} | {f"x.{network.output.split('.')[0]}"}
-        watching = {key: monitors[key]() for key in used}
+        population, variable = network.output.split(".")
+        used = dict.fromkeys([f"x.{population}", *(names[name][0] for name in wanted)])
+        watching = {key: makers[key]() for key in used}
         made = model.finish(feed, *watching.values())
-        made.run(n_steps * network.dt * b2.ms)
-    population, variable = network.output.split(".")
+        made.run(n_steps * network.dt * b2.ms, namespace={})  # an empty one: nothing is looked up in this frame
     output = _neurons(getattr(watching[f"x.{population}"], f"v_{variable}"), batch)
     steps = tuple(range(0, n_steps, save.every)) if save else ()
-    saved = {name: _read(model, watching, names[name])[list(steps)] for name in wanted}
+    saved = {name: _recorded(model, watching, names[name])[list(steps)] for name in wanted}
     return Trajectory(output, _final(model), saved, steps)
 
 
-def _flags(flags: Any, n_steps: int) -> list[bool]:
-    if isinstance(flags, bool):
-        return [flags] * n_steps
-    found = [bool(flag) for flag in array(flags)]
-    if len(found) != n_steps:
-        raise EngineError(f"learn and reset have {len(found)} steps, the inputs have {n_steps}")
+def _noises(network: Network, noise: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
+    found = {}
+    for population in network.populations:
+        name = population.name
+        if not any("noise" in expression.names for expression in population.expressions.values()):
+            continue
+        if name not in noise:
+            raise EngineError(f"population '{name}' reads noise; pass noise=")
+        found[name] = array(noise[name])
+        if found[name].shape != (*shape, population.size):
+            wanted = (*shape, population.size)
+            raise EngineError(f"noise of '{name}' has shape {found[name].shape}; allowed: {wanted}")
     return found
 
 
@@ -97,37 +102,40 @@ def _arrays(state: State) -> State:
     return State(*({key: array(value) for key, value in part.items()} for part in state))
 
 
-def _set(model: Model, state: State, *, activity: bool, synapses: bool) -> None:
-    network = model.network
+def _set_activity(model: Model, x: Mapping[str, np.ndarray]) -> None:
     model.groups["one"].v_x = 1.0
-    for population in network.populations if activity else ():
-        for variable in population.state:
-            value = np.broadcast_to(state.x[f"{population.name}.{variable}"], (model.batch, population.size))
-            setattr(model.groups[population.name], f"v_{variable}", value.ravel())
-    for projection in network.projections if synapses else ():
-        label = projection.label
-        b, post, pre = model.places[label]
-        shape = (model.batch, network[projection.post].size, network[projection.pre].size)
-        if label in state.w:
-            model.synapses[label].w = np.broadcast_to(state.w[label], shape)[b, post, pre]
-        for trace in projection.rule.traces if projection.rule else ():
-            value = np.broadcast_to(state.traces[f"{label}.{trace}"], shape)[b, post, pre]
-            setattr(model.synapses[label], f"t_{trace}", value)
-
-
-def _feeder(b2, model, beginning, fed, noises, learns, resets):
-    """Return the operation that, before each step, sets inputs, noise and flags, and resets activity."""
     for population in model.network.populations:
-        needs = any("noise" in expression.names for expression in population.expressions.values())
-        if needs and population.name not in noises:
-            raise EngineError(f"population '{population.name}' reads noise; pass noise=")
+        for variable in population.state:
+            value = np.broadcast_to(x[f"{population.name}.{variable}"], (model.batch, population.size))
+            setattr(model.groups[population.name], f"v_{variable}", value.ravel())
+
+
+def _set_synapses(model: Model, state: State) -> None:
+    for projection in model.network.projections:
+        label, synapses = projection.label, model.synapses[projection.label]
+        if label in state.w:
+            model.place(projection, synapses, "w", state.w[label])
+        for trace in projection.rule.traces if projection.rule else ():
+            model.place(projection, synapses, f"t_{trace}", state.traces[f"{label}.{trace}"])
+
+
+def _feeder(
+    b2: Any,
+    model: Model,
+    rest: Mapping[str, np.ndarray],
+    fed: Mapping[str, np.ndarray],
+    noises: Mapping[str, np.ndarray],
+    learns: Sequence[bool],
+    resets: Sequence[bool],
+) -> Any:
+    """Return the operation that, before each step, sets inputs, noise and flags, and resets activity."""
     step = [0]
 
     def feed() -> None:
         t = step[0]
         step[0] += 1
         if resets[t]:
-            _set(model, beginning, activity=True, synapses=False)
+            _set_activity(model, rest)
         for name, sequence in fed.items():
             model.groups[name].fed = sequence[t].ravel()
         for name, sequence in noises.items():
@@ -138,24 +146,30 @@ def _feeder(b2, model, beginning, fed, noises, learns, resets):
     return b2.NetworkOperation(feed, clock=model.clock, when="feed", name="feed_operation")
 
 
-def _monitors(b2: Any, model: Model) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
-    """Return makers of monitors, and for every name that can be kept its monitor and variable."""
-    makers, names = {}, {}
+def _kept(network: Network) -> list[Projection]:
+    """Return the projections whose weights belong to the state."""
+    return [p for p in network.projections if p.rule or p.weight.per_episode]
 
-    def maker(target, variables, key):
-        label = f"monitor_{key.replace('.', '_')}"
+
+def _monitors(b2: Any, model: Model) -> tuple[dict[str, Callable[[], Any]], dict[str, tuple[str, str]]]:
+    """Return makers of monitors, and for every name that can be kept its monitor and variable."""
+    makers: dict[str, Callable[[], Any]] = {}
+    names: dict[str, tuple[str, str]] = {}
+
+    def maker(target: Any, variables: list[str], key: str) -> Callable[[], Any]:
+        label = f"monitor_{len(makers)}"
         return lambda: b2.StateMonitor(target, variables, record=True, when="last", name=label, clock=model.clock)
 
     for population in model.network.populations:
         key = f"x.{population.name}"
         makers[key] = maker(model.groups[population.name], [f"v_{v}" for v in population.variables], key)
         names |= {f"{v}.{population.name}": (key, f"v_{v}") for v in population.variables}
-    for projection in model.network.plastic:
-        key = f"w.{projection.label}"
-        traces = [f"t_{name}" for name in projection.rule.traces]  # type: ignore[union-attr]
-        makers[key] = maker(model.synapses[projection.label], ["w", *traces], key)
+    for projection in _kept(model.network):
+        key, label = f"w.{projection.label}", projection.label
+        traces = [*projection.rule.traces] if projection.rule else []
+        makers[key] = maker(model.synapses[label], ["w", *(f"t_{name}" for name in traces)], key)
         names[key] = (key, "w")
-        names |= {f"traces.{projection.label}.{name[2:]}": (key, name) for name in traces}
+        names |= {f"traces.{label}.{name}": (key, f"t_{name}") for name in traces}
     return makers, names
 
 
@@ -164,34 +178,43 @@ def _neurons(recorded: Any, batch: int) -> np.ndarray:
     return np.asarray(recorded).reshape(batch, -1, np.asarray(recorded).shape[-1]).transpose(2, 0, 1)
 
 
-def _read(model: Model, watching: Mapping[str, Any], place: tuple[str, str]) -> np.ndarray:
+def _recorded(model: Model, watching: Mapping[str, Any], place: tuple[str, str]) -> np.ndarray:
+    """Return what a monitor saw of one variable, ``(time, batch, ...)``."""
     key, variable = place
     recorded = np.asarray(getattr(watching[key], variable))
     kind, label = key.split(".", 1)
     if kind == "x":
         return _neurons(recorded, model.batch)
-    projection = next(p for p in model.network.plastic if p.label == label)
-    shape = [model.network[projection.post].size, model.network[projection.pre].size]
-    b, post, pre = model.places[label]
-    if variable != "w":
-        axes = projection.rule.trace_axes[variable[2:]]  # type: ignore[union-attr]
-        shape = [size if side in axes else 1 for size, side in zip(shape, ("post", "pre"), strict=True)]
-        post, pre = post * ("post" in axes), pre * ("pre" in axes)
-    found = np.full((recorded.shape[-1], model.batch, *shape), np.nan)
-    found[:, b, post, pre] = recorded.T
+    projection = next(p for p in model.network.projections if p.label == label)
+    return _spread(model, projection, variable, recorded.T, np.nan)
+
+
+def _spread(model: Model, projection: Projection, variable: str, values: np.ndarray, absent: float) -> np.ndarray:
+    """Turn ``(..., synapses)`` into ``(..., batch, post | 1, pre | 1)``."""
+    episode, post, pre = model.places[projection.label]
+    batch, n_post, n_pre = model.shape(projection)
+    if variable != "w" and projection.rule:
+        axes = projection.rule.trace_axes[variable.removeprefix("t_")]
+        if "post" not in axes:
+            post, n_post = np.zeros_like(post), 1
+        if "pre" not in axes:
+            pre, n_pre = np.zeros_like(pre), 1
+    found = np.full((*values.shape[:-1], batch, n_post, n_pre), absent)
+    found[..., episode, post, pre] = values
     return found
 
 
 def _final(model: Model) -> State:
-    x = {}
+    x = {"one.x": np.ones((model.batch, 1))}
     for population in model.network.populations:
         for variable in population.state:
-            value = np.asarray(getattr(model.groups[population.name], f"v_{variable}"))
+            value = np.array(getattr(model.groups[population.name], f"v_{variable}"))
             x[f"{population.name}.{variable}"] = value.reshape(model.batch, -1)
-    w = {}
-    for projection in model.network.plastic:
-        b, post, pre = model.places[projection.label]
-        shape = (model.batch, model.network[projection.post].size, model.network[projection.pre].size)
-        w[projection.label] = np.zeros(shape)
-        w[projection.label][b, post, pre] = np.asarray(model.synapses[projection.label].w)
-    return State(x, w, {})
+    w, traces = {}, {}
+    for projection in _kept(model.network):
+        label, synapses = projection.label, model.synapses[projection.label]
+        w[label] = _spread(model, projection, "w", np.array(synapses.w), 0.0)
+        for name in projection.rule.traces if projection.rule else ():
+            value = np.array(getattr(synapses, f"t_{name}"))
+            traces[f"{label}.{name}"] = _spread(model, projection, f"t_{name}", value, 0.0)
+    return State(x, w, traces)

@@ -86,7 +86,13 @@ def _function(b2: Any, implementation: Callable[..., Any], n: int) -> Any:
     def call(*arguments):
         return implementation(*(np.asarray(a, dtype=np.float64) for a in arguments))
 
-    return b2.Function(call, arg_units=[1] * n, return_unit=1)
+    return _of_numbers(b2, call, n)
+
+
+def _of_numbers(b2: Any, call: Callable[..., Any], n: int) -> Any:
+    made = b2.Function(call, arg_units=[1] * n, return_unit=1)
+    made.implementations.add_implementation("numpy", code=call)  # else every call would add units and strip them
+    return made
 
 
 _ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -125,4 +131,4 @@ def mlp_function(b2: Any, mlp: MLP, layers: Sequence[tuple[np.ndarray, np.ndarra
             x = _ACTIVATIONS[activation]((w @ x[..., None])[..., 0] + b)
         return x[..., 0]
 
-    return b2.Function(call, arg_units=[1] * (mlp.inputs + 1), return_unit=1)
+    return _of_numbers(b2, call, mlp.inputs + 1)

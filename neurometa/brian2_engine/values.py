@@ -66,7 +66,7 @@ def _check(name: str, leaf: Leaf, shape: tuple[int, ...], batch: int) -> None:
     full = leaf.shape if single else tuple(map(max, leaf.shape, (leaf.n_post, leaf.n_pre)))
     own = shape[-len(leaf.shape) :]
     front = shape[: -len(leaf.shape)]
-    fits = len(own) == len(leaf.shape) and all(n in (1, a, b) for n, a, b in zip(own, leaf.shape, full, strict=True))
+    fits = len(own) == len(leaf.shape) and all(n in (a, b) for n, a, b in zip(own, leaf.shape, full, strict=True))
     if not fits or front not in ((), (1,), (batch,)):
         raise EngineError(
             f"parameter '{name}' has shape {shape}; allowed: {leaf.shape}, or one batch axis of {batch} more in front"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,22 +12,18 @@ import tyro
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from .. import torch_engine
-from ..crosscheck import Crosscheck, compare, crosscheck
+from ..crosscheck import Crosscheck, crosscheck, precision
 from ..errors import RunError
 from ..learners import PlasticLearner
 from ..meta.run import load_run
 from ..streams import generator
 from ..tasks.base import Episode
 from ..torch_engine.trunk import apply_trunk
-from ..trajectory import Save
 from ..verify import Check, verify
 from .output import print_json
 from .progress import error_console
 
 __all__ = ["CrosscheckRun", "Verify"]
-
-FLOAT32_TOLERANCE = 1e-5
 
 
 @dataclass
@@ -66,16 +63,10 @@ class CrosscheckRun:
             with torch.no_grad():
                 inputs["stimulus"] = apply_trunk(learner.trunk, params, inputs["stimulus"])
         # Both engines get the same features: the trunk is no part of the comparison.
-        options = {
-            "learn": learn,
-            "reset": reset,
-            "seed": self.seed,
-            "replay": self.replay,
-            "tolerance": self.tolerance,
-        }
-        found = [crosscheck(learner.network, params, inputs, **options)]
-        if leaf.dtype == torch.float and not self.replay:
-            found.append(against_double(learner, params, inputs, learn, reset, found[0]))
+        compared = partial(crosscheck, learner.network, params, inputs, learn=learn, reset=reset, seed=self.seed)
+        found = [compared(replay=self.replay, tolerance=self.tolerance)]
+        if leaf.dtype != torch.double and not self.replay:
+            found.append(precision(learner.network, params, inputs, learn=learn, reset=reset, seed=self.seed))
         agrees = all(one.agrees for one in found)
         if self.json:
             print_json({"run": str(self.run_dir), "agrees": agrees, "checks": [one.as_dict() for one in found]})
@@ -93,20 +84,6 @@ def whole(episode: Episode) -> tuple[dict[str, torch.Tensor], list[bool], list[b
     learn = [flag for part in parts for flag in part.learn.tolist()]
     reset = [bool(flag) or t == 0 for part in parts for t, flag in enumerate(part.reset.tolist())]
     return inputs, learn, reset
-
-
-def against_double(learner, params, inputs, learn, reset, closed: Crosscheck) -> Crosscheck:
-    """Hold the trajectory in the run's own precision against the float64 one."""
-
-    def trajectory(kind: torch.dtype):
-        own = {name: value.to(kind) for name, value in params.items()}
-        shown = {name: inputs[name].to(kind) for name in learner.network.inputs}
-        with torch.no_grad():
-            return torch_engine.simulate(learner.network, own, shown, learn=learn, reset=reset, save=Save())
-
-    single, double = trajectory(torch.float), trajectory(torch.double)
-    rows = compare(single, double, FLOAT32_TOLERANCE, closed.n_steps)
-    return replace(closed, mode="float32", rows=rows, horizon=closed.n_steps)
 
 
 def print_crosscheck(found: Crosscheck) -> None:

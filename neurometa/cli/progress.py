@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from ..meta.train import Progress as Report
 
 __all__ = ["error_console", "training_progress"]
+
+WIDE = 120  # columns from which there is room for a bar
 
 
 def error_console() -> Console:
@@ -35,30 +39,49 @@ def training_progress(label: str, score_name: str = "score", quiet: bool = False
             tenth = 10 * report.iteration // report.n_iterations
             if tenth > shown[0]:
                 shown[0] = tenth
-                console.print(f"{label}: {_text(report, score_name)}", highlight=False, soft_wrap=True)
+                console.print(f"{label}: {_text(report, score_name)}", highlight=False, markup=False, soft_wrap=True)
 
         yield line
         return
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, refresh_per_second=4) as bar:
-        job = bar.add_task(label, total=None, text="")
+    wide = console.width >= WIDE
+    bar = (BarColumn(bar_width=20),) if wide else ()
+    text = TextColumn("{task.fields[text]}", table_column=Column(no_wrap=True))
+    label_column = TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True))
+    with Progress(label_column, *bar, text, console=console, refresh_per_second=4) as drawn:
+        job = drawn.add_task(escape(label), total=None, text="")
 
         def draw(report: Report) -> None:
-            text = _text(report, score_name)
-            bar.update(job, total=report.n_iterations, completed=report.iteration, text=text)
+            said = _text(report, score_name) if wide else _short(report)
+            drawn.update(job, total=report.n_iterations, completed=report.iteration, text=said)
 
         yield draw
 
 
 def _text(report: Report, score_name: str) -> str:
     score = "" if report.score is None else f"  validation {score_name} {report.score:.3f}"
-    left = int(report.seconds_left)
     return (
         f"{report.iteration}/{report.n_iterations}  loss {report.loss:.4f}{score}  "
-        f"{report.episodes_per_second:,.0f} episodes/s  {left // 60}:{left % 60:02d} left"
+        f"{report.episodes_per_second:,.0f} episodes/s  {_time(report.seconds_left)} left"
     )
+
+
+def _short(report: Report) -> str:
+    """Return what fits beside a label on a terminal of 80 columns."""
+    score = "" if report.score is None else f" score {report.score:.3f}"
+    return (
+        f"{report.iteration}/{report.n_iterations} loss {report.loss:.3f}{score} "
+        f"{report.episodes_per_second:,.0f} episodes/s {_time(report.seconds_left)} left"
+    )
+
+
+def _time(seconds: float) -> str:
+    """Return a time as people read it.
+
+    Examples
+    --------
+    >>> _time(61.2), _time(36_001)
+    ('1:01', '10:00:01')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

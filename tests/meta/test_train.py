@@ -1,14 +1,12 @@
-"""Meta-training: what it learns, what it keeps, and that going on is the same as never having stopped."""
+"""Meta-training: what it learns, what it keeps, what stops it, what it reports."""
 
 from __future__ import annotations
 
 import json
 import math
-import signal
-import threading
 import time
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import pytest
 import torch
@@ -18,7 +16,6 @@ from neurometa.errors import RunError, SpecificationError, TrainingError
 from neurometa.learners import GradientLearner, PlasticLearner
 from neurometa.meta import evaluate, load_run, meta_train
 from neurometa.meta.evaluate import score_run
-from neurometa.meta.train import Stopped
 from neurometa.outer import Backprop
 from neurometa.outer.evolution import Evolution
 from neurometa.outer.forward import Forward
@@ -29,10 +26,6 @@ from neurometa.tasks.tracking import Tracking, kalman_error, kalman_gain
 
 SHORT = Tracking(n_steps=12, n_skip=2)
 SMALL = {"n_iterations": 10, "n_tasks": 4, "seed": 3, "validate_every": 3, "n_validation": 8, "report_every": 4}
-
-
-class PowerCut(Exception):
-    """Whatever ends a session between two checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -66,99 +59,6 @@ def delta():
     return PlasticLearner(networks.tracker(1, 1, rule=rules.delta))
 
 
-def same(a, b):
-    """Whether two nested states are equal bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
-
-
-def timeless(history):
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in history]
-
-
-def checkpoint(path):
-    record = torch.load(path, weights_only=True)
-    return {k: v for k, v in record.items() if k != "seconds"}
-
-
-def cut_at(iteration):
-    def on_progress(report):
-        if report.iteration == iteration:
-            raise PowerCut
-
-    return on_progress
-
-
-def assert_same_runs(run, other):
-    assert same(run.params, other.params)
-    assert run.iteration == other.iteration
-    assert timeless(run.history) == timeless(other.history)
-    assert same(checkpoint(run.path / "last.pt"), checkpoint(other.path / "last.pt"))
-    if (run.path / "best.pt").exists() or (other.path / "best.pt").exists():
-        assert same(checkpoint(run.path / "best.pt"), checkpoint(other.path / "best.pt"))
-    lines = [json.loads(line) for line in (other.path / "metrics.jsonl").read_text().splitlines()]
-    assert timeless(lines) == timeless(run.history)  # neither a duplicate nor a gap
-
-
-# Checkpoint every 3, records every 4 iterations: a cut may fall between the two, and before the first checkpoint.
-@pytest.mark.parametrize("cut", [1, 3, 4, 5, 9, 10])
-def test_resumed_equals_undisturbed_bit_for_bit(tmp_path, cut):
-    whole = meta_train(tracker(), SHORT, run_dir=tmp_path / "whole", checkpoint_every=3, **SMALL)
-    options = {"run_dir": tmp_path / "cut", "checkpoint_every": 3, **SMALL}
-    with pytest.raises(PowerCut):
-        meta_train(tracker(), SHORT, on_progress=cut_at(cut), **options)
-    resumed = meta_train(tracker(), SHORT, resume=True, **options)
-    assert_same_runs(whole, resumed)
-    assert [record["iteration"] for record in whole.history] == [3, 4, 6, 8, 9, 10]
-
-
-def test_resumed_equals_undisturbed_when_cut_at_every_iteration(tmp_path):
-    whole = meta_train(tracker(), SHORT, Backprop(schedule="cosine"), run_dir=tmp_path / "whole", **SMALL)
-    for cut in range(2, 11):
-        with pytest.raises(PowerCut):
-            meta_train(
-                tracker(), SHORT, Backprop(schedule="cosine"), run_dir=tmp_path / "cut", checkpoint_every=1,
-                resume=True, on_progress=cut_at(cut), **SMALL,
-            )  # fmt: skip
-    resumed = meta_train(tracker(), SHORT, Backprop(schedule="cosine"), run_dir=tmp_path / "cut", resume=True, **SMALL)
-    assert_same_runs(whole, resumed)
-
-
-@dataclass(frozen=True)
-class Deep(Backprop):
-    """Back-propagation whose state has named tuples in named tuples, as a combination of algorithms has."""
-
-    def init(self, params):
-        return Pair(super().init(params), {"count": Pair(0, None)})
-
-    def step(self, params, state, problem):
-        new, own, metrics = super().step(params, state.first, problem)
-        count = state.second["count"]
-        return new, Pair(own, {"count": count._replace(first=count.first + 1)}), metrics
-
-
-class Pair(NamedTuple):
-    first: object
-    second: object
-
-
-@pytest.mark.parametrize("outer", [Evolution(lr=0.02, population=4), Forward(lr=0.02), Deep(lr=0.02)])
-def test_resumed_equals_undisturbed_with_every_outer_algorithm(tmp_path, outer):
-    options = {**SMALL, "n_iterations": 6, "checkpoint_every": 2}
-    whole = meta_train(delta(), SHORT, outer, run_dir=tmp_path / "whole", **options)
-    with pytest.raises(PowerCut):
-        meta_train(delta(), SHORT, outer, run_dir=tmp_path / "cut", on_progress=cut_at(3), **options)
-    resumed = meta_train(delta(), SHORT, outer, run_dir=tmp_path / "cut", resume=True, **options)
-    assert_same_runs(whole, resumed)
-    start = delta().init(generator(3, "init"))
-    assert not same(whole.params, start)
-
-
 def test_evolution_sees_the_same_tasks_with_every_copy_of_the_parameters():
     """With copies that are all alike, the population's mean loss is the loss, and no direction is better."""
     outer = Evolution(sigma=1e-12, population=6, shaping="none", clip=0.0)
@@ -173,7 +73,7 @@ def test_evolution_sees_the_same_tasks_with_every_copy_of_the_parameters():
     )
 
 
-def test_reptile_moves_weights_towards_what_tasks_make_of_them(tmp_path):
+def test_reptile_moves_weights_towards_what_tasks_make_of_them(tmp_path, same):
     task = Glyphs(n_classes=30, n_held_out=8, n_validation=8, size=8)
     torch.manual_seed(0)
     learner = GradientLearner(torch.nn.Linear(task.n_in, task.n_out), steps=3, rate=0.5)
@@ -181,79 +81,6 @@ def test_reptile_moves_weights_towards_what_tasks_make_of_them(tmp_path):
     run = meta_train(learner, task, Reptile(lr=0.5), **options)
     assert not same(run.params, learner.init(generator(0, "init")))
     assert same(load_run(run.path, learner=learner).params, run.params)
-
-
-def test_resumed_equals_undisturbed_with_noise_in_the_network_and_on_a_few_shot_task(tmp_path):
-    task = Glyphs(n_classes=30, n_held_out=8, n_validation=8, size=8)
-    network = networks.modulated(task.n_in, task.n_out, n_hidden=4, tau=3.0)
-    options = {**SMALL, "n_iterations": 5, "checkpoint_every": 2, "learn": ("rule", "w0")}
-    whole = meta_train(PlasticLearner(network), task, run_dir=tmp_path / "whole", **options)
-    with pytest.raises(PowerCut):
-        meta_train(PlasticLearner(network), task, run_dir=tmp_path / "cut", on_progress=cut_at(3), **options)
-    assert_same_runs(whole, meta_train(PlasticLearner(network), task, run_dir=tmp_path / "cut", resume=True, **options))
-
-
-def test_resumed_equals_undisturbed_when_compiled(tmp_path):
-    task = Tracking(n_steps=5, n_skip=1)
-    options = {**SMALL, "n_iterations": 5, "validate_every": 2, "checkpoint_every": 2}
-    whole = meta_train(tracker(compile=True), task, run_dir=tmp_path / "whole", **options)
-    with pytest.raises(PowerCut):
-        meta_train(tracker(compile=True), task, run_dir=tmp_path / "cut", on_progress=cut_at(3), **options)
-    resumed = meta_train(tracker(compile=True), task, run_dir=tmp_path / "cut", resume=True, **options)
-    assert_same_runs(whole, resumed)
-    eager = meta_train(tracker(), task, **{**options, "checkpoint_every": None})
-    for name, leaf in whole.params.items():
-        assert torch.allclose(leaf, eager.params[name], atol=1e-4)
-
-
-def test_a_finished_run_is_returned_at_once_and_its_folder_is_left_alone(tmp_path):
-    run = meta_train(tracker(), SHORT, run_dir=tmp_path / "run", **SMALL)
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.path.iterdir()}
-    calls = []
-    again = meta_train(tracker(), SHORT, run_dir=run.path, resume=True, on_progress=calls.append, **SMALL)
-    assert_same_runs(run, again)
-    assert not calls
-    assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.path.iterdir()}
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_training_after_the_iteration_with_a_checkpoint(tmp_path, number):
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals arrive in the main thread only")
-    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    for iteration in (4, 10):  # also during the last one: what follows training must not go on unasked
-        path = tmp_path / str(iteration)
-
-        def at(report, iteration=iteration):
-            if report.iteration == iteration:
-                signal.raise_signal(number)
-
-        with pytest.raises(Stopped, match=rf"stopped after iteration {iteration} of 10.*nothing is lost") as stop:
-            meta_train(tracker(), SHORT, run_dir=path, on_progress=at, **SMALL)
-        assert stop.value.signum == number
-        assert checkpoint(path / "last.pt")["iteration"] == iteration
-    assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    whole = meta_train(tracker(), SHORT, run_dir=tmp_path / "whole", **SMALL)
-    assert_same_runs(whole, meta_train(tracker(), SHORT, run_dir=tmp_path / "4", resume=True, **SMALL))
-
-
-def test_an_ignored_signal_stays_ignored(tmp_path):
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals arrive in the main thread only")
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for jobs in the background
-    try:
-        run = meta_train(tracker(), SHORT, on_progress=lambda report: signal.raise_signal(signal.SIGINT), **SMALL)
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    assert run.history[-1]["iteration"] == 10
-
-
-def test_training_works_outside_the_main_thread():
-    runs = []
-    thread = threading.Thread(target=lambda: runs.append(meta_train(tracker(), SHORT, **SMALL)))
-    thread.start()
-    thread.join()
-    assert same(runs[0].params, meta_train(tracker(), SHORT, **SMALL).params)
 
 
 @dataclass(frozen=True)
@@ -267,7 +94,7 @@ class Upside(Tracking):
 
 
 @pytest.mark.parametrize("task", [SHORT, Upside(n_steps=12, n_skip=2)])
-def test_the_best_on_validation_is_kept_not_the_last(tmp_path, task):
+def test_the_best_on_validation_is_kept_not_the_last(tmp_path, task, same, checkpoint):
     options = {**SMALL, "n_iterations": 12, "validate_every": 1, "n_validation": 64}
     run = meta_train(delta(), task, Backprop(lr=0.8), run_dir=tmp_path / "run", **options)  # a rate that overshoots
     scores = [record["validation"] for record in run.history]
@@ -287,7 +114,7 @@ def test_without_validation_the_last_is_kept():
     assert not any("validation" in record for record in run.history)
 
 
-def test_frozen_groups_stay_bit_identical_and_learned_ones_move(tmp_path):
+def test_frozen_groups_stay_bit_identical_and_learned_ones_move(tmp_path, same):
     network = networks.recurrent(1, 1, n_hidden=3, transfer="tanh")
     learner = PlasticLearner(network)
     groups, start = learner.groups(), learner.init(generator(3, "init"))
@@ -321,7 +148,9 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path, breaking):
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(
+    tmp_path, breaking, checkpoint, assert_same_runs
+):
     whole = meta_train(delta(), breaking, run_dir=tmp_path / "whole", **SMALL)
     for resumed_at_once in (False, True):
         path = tmp_path / f"broken-{resumed_at_once}"
@@ -390,7 +219,7 @@ def test_history_has_the_mean_loss_since_the_last_record():
     assert {"gradient_norm", "lr", "seconds"} < run.history[0].keys()
 
 
-def test_the_seed_decides_everything():
+def test_the_seed_decides_everything(same, timeless):
     first, again, other = (meta_train(tracker(), SHORT, **{**SMALL, "seed": seed}) for seed in (3, 3, 4))
     assert same(first.params, again.params) and timeless(first.history) == timeless(again.history)
     assert not same(first.params, other.params)
@@ -398,7 +227,7 @@ def test_the_seed_decides_everything():
     assert unwatched.history[-1]["gradient_norm"] == first.history[-1]["gradient_norm"]
 
 
-def test_double_precision(tmp_path):
+def test_double_precision(tmp_path, same):
     run = meta_train(tracker(), SHORT, run_dir=tmp_path / "run", dtype=torch.double, **SMALL)
     assert all(leaf.dtype == torch.double for leaf in run.params.values())
     assert same(load_run(run.path).params, run.params)
