@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import learners, networks, outer, rules, tasks
+    from . import crosscheck, learners, networks, outer, rules, tasks
     from .learners import GradientLearner, PlasticLearner
     from .meta.evaluate import evaluate
     from .meta.run import Run, load_run
@@ -63,7 +63,7 @@ _SOURCES = {
     "torch_engine": ("init_params", "make_step", "simulate", "start"),
     "trajectory": ("Save", "State", "Trajectory"),
 }
-_FOLDERS = ("learners", "networks", "outer", "rules", "tasks")
+_FOLDERS = ("crosscheck", "learners", "networks", "outer", "rules", "tasks")
 _WHERE = {name: module for module, names in _SOURCES.items() for name in names}
 
 __all__ = [
@@ -90,6 +90,7 @@ __all__ = [
     "Trace",
     "Trajectory",
     "Uniform",
+    "crosscheck",
     "evaluate",
     "init_params",
     "learners",

@@ -8,8 +8,10 @@ has no such limit.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -354,3 +356,13 @@ def _replayed(case: _Case, ours: Trajectory) -> Trajectory:
     kept = {f"w.{projection.label}" for projection in small.plastic}
     save = Save(tuple(name for name in ours.saved if name in kept or name.startswith("traces.")))
     return brian2_engine.simulate(small, params, inputs, learn=case.learn, reset=case.reset, save=save)
+
+
+class _CallableModule(ModuleType):
+    """``nm.crosscheck(...)`` and ``from neurometa.crosscheck import crosscheck`` are the same function."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Crosscheck:
+        return crosscheck(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

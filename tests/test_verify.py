@@ -1,0 +1,50 @@
+"""What `verify` claims, and that it claims nothing looser than the documented tolerances."""
+
+import pytest
+
+import neurometa as nm
+from neurometa import rules
+
+pytest.importorskip("brian2")
+
+from neurometa.verify import Check, contract_networks, verify
+
+
+@pytest.fixture(scope="module")
+def checks():
+    return verify()
+
+
+def test_every_check_passes(checks):
+    failed = [check for check in checks if not check.passed]
+    assert not failed
+
+
+def test_every_library_rule_is_checked_in_three_networks(checks):
+    for name in rules.names():
+        if not rules.get(name).brian2_refuses:
+            assert sum(check.name.startswith(f"{name}, ") for check in checks) == 3
+
+
+def test_no_allowed_value_is_looser_than_documented(checks):
+    for check in checks:
+        if "Brian2" in check.name:
+            assert check.allowed <= 1e-10
+        elif "closed form" in check.name:
+            assert check.allowed <= 1e-12
+        elif "cosine" in check.name:
+            assert check.allowed <= 1e-3
+        else:
+            assert check.allowed <= 1e-2
+
+
+def test_a_check_that_is_not_a_number_fails():
+    assert not Check("x", float("nan"), 1.0).passed
+    assert Check("x", 0.5, 1.0).passed
+
+
+def test_contract_networks_give_every_name_that_a_rule_reads_a_meaning():
+    rule = nm.PlasticityRule("odd", dw="m_a*pre*error_post - theta_post*w + 0.1*v_pre")
+    networks = contract_networks(rule)
+    assert sorted(networks) == ["feed-forward", "modulated", "recurrent"]
+    assert {"error", "theta"} <= set(networks["feed-forward"]["sink"].variables)
