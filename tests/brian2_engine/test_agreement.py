@@ -120,12 +120,13 @@ FORMS = {
     ),
     "large conditions": dict(dw="int(pre > 0)*100000*100000*1e-12*post - 0.1*w"),
     "functions of numbers and arrays": dict(
-        dw="0.1*(minimum(pre, 0.5) + maximum(0, post) - clip(w, -0.2, 1/3) + clip(0.1, w, 1) - abs(-2)*w + sign(pre)*0.1"
-        " + minimum(1, 2)*0.01*post) - 0.05*w"
+        dw="0.1*(minimum(pre, 0.5) + maximum(0, post) - clip(w, -0.2, 1/3) + clip(0.1, w, 1) - abs(-2)*w"
+        " + sign(pre)*0.1 + minimum(1, 2)*0.01*post) - 0.05*w"
     ),
     "transcendental functions": dict(
         dw="0.02*(exp(-pre*pre) + log(1 + post*post) + abs(w)**0.5 + sin(pre) + cos(post) + arctan(w) + sqrt(abs(post))"
-        " + tanh(pre*post) + sigmoid(w) + softplus(pre) + relu(post) - spike(pre - post)) - 0.1*w + 0.01*(1 + abs(pre))**post"
+        " + tanh(pre*post) + sigmoid(w) + softplus(pre) + relu(post) - spike(pre - post))"
+        " - 0.1*w + 0.01*(1 + abs(pre))**post"
     ),
     "signs and powers": dict(dw="-w**2*0.1 - (-pre)**3*0.1 - -post*0.1 - w/2/2 - (pre - (post - w))*0.01 + 2**w*0.01"),
 }
