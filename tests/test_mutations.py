@@ -9,7 +9,9 @@ from neurometa.crosscheck import crosscheck
 from neurometa.errors import EngineError
 from neurometa.streams import generator
 
-b2 = pytest.importorskip("brian2")
+pytest.importorskip("brian2")
+
+import brian2 as b2
 
 from neurometa import brian2_engine
 from neurometa.brian2_engine.build import Model
