@@ -19,13 +19,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Callable[..., Network]:
-    """Return the builder of a library network.
-
-    Examples
-    --------
-    >>> sorted(get("associative")(n_in=4, n_out=2).inputs)
-    ['stimulus', 'target', 'teach']
-    """
+    """Return the builder of a library network."""
     return discover.load(sys.modules[__name__], name, "network")
 
 

@@ -14,13 +14,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> PlasticityRule:
-    """Return a library rule by name.
-
-    Examples
-    --------
-    >>> get("oja").dw
-    'eta*post*(pre - post*w)'
-    """
+    """Return a library rule by name."""
     return discover.load(sys.modules[__name__], name, "rule")
 
 
