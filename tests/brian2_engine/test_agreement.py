@@ -76,15 +76,6 @@ FORMS = {
     "joint, bare names": dict(
         dw="elig", traces={"elig": "0.1*(pre - elig)", "next": "elig"}, joint=True, bounds=(-1, 1)
     ),
-    "joint, with a step": dict(
-        step="w = 0.9*w + 0.1*elig\nlast = 0.5*last + elig",
-        traces={"elig": "0.2*(pre*post - elig)", "last": "0.1*(elig - last)"},
-        joint=True,
-    ),
-    "a step after derivatives": dict(
-        step="w = 0.9*w + 0.1*elig\nlast = 0.5*last + 0.1*elig",
-        traces={"elig": "0.2*(pre*post - elig)", "last": "0.1*(elig - last)"},
-    ),
     "sequential": dict(dw="eta*(elig*post - w)", traces={"elig": "-elig/tau + pre*w"}, params=SLOW),
     "traces of one side": dict(
         dw="eta*(up*post - down*pre)",
