@@ -171,6 +171,8 @@ class PlasticityRule(Description):
         check_choice(self.coincidence, ("brian", "ignore", "symmetric"), f"{where}: coincidence")
         if bool(self.dw) and bool(self.step):
             raise SpecificationError(f"{where} has both dw and step; a rule has one of them")
+        if self.joint and self.step:
+            raise SpecificationError(f"{where}: joint is for dw; a step runs line by line")
         if not (self.dw or self.step or self.on_pre or self.on_post):
             raise SpecificationError(f'{where} changes nothing; write dw="eta*pre*post" or a step')
         if self.bounds is not None:
