@@ -87,6 +87,11 @@ class Crosscheck:
         """Whether every variable does."""
         return all(row.agrees for row in self.rows)
 
+    @property
+    def largest(self) -> float:
+        """The largest difference of any variable."""
+        return max((row.largest for row in self.rows), default=0.0)
+
     def assert_agrees(self) -> None:
         """Raise an `EngineError` that names the worst variable, unless all agree."""
         wrong = [row for row in self.rows if not row.agrees]
@@ -271,7 +276,7 @@ def compare(
             absent[f"traces.{p.label}.{trace}"] = ~np.asarray(exists.any(summed, keepdims=True))
     rows = []
     for name in theirs.saved:
-        a, b = np.asarray(ours.saved[name]), np.asarray(theirs.saved[name])
+        a, b = np.asarray(ours[name]), np.asarray(theirs[name])
         if name in absent:
             b = np.where(absent[name], 0.0, b)  # a synapse that does not exist has the weight 0 in torch
             a = np.where(absent[name], 0.0, a) if name.startswith("traces.") else a

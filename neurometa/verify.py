@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 
 from . import rules, torch_engine
-from .crosscheck import crosscheck
+from .crosscheck import Crosscheck, crosscheck
 from .spec import Network, Normal, Param, PlasticityRule, Population, Projection
 from .spec.rule import split_variable
 from .streams import generator
 from .torch_engine.ops import TORCH
+from .torch_engine.params import unconstrain
 from .trajectory import Save
 
 __all__ = ["Check", "contract_networks", "verify"]
@@ -117,14 +118,14 @@ def contract_networks(rule: PlasticityRule, size: int = 4) -> dict[str, Network]
     return {network.name: network for network in (forward, recurrent, modulated)}
 
 
-def rule_difference(rule: PlasticityRule, network: Network, *, replay: bool = False, seed: int = 0) -> float:
-    """Return the largest difference between the engines over a closed loop of `STEPS` steps."""
-    params = torch_engine.init_params(network, generator(seed, "verify"), dtype=torch.double)
-    stream = generator(seed, "inputs")
+def between_engines(network: Network, steps: int = STEPS, batch: int = BATCH, **params: float) -> Crosscheck:
+    """Return the outcome of a closed loop on random input, from parameters as they are drawn or given."""
+    drawn = torch_engine.init_params(network, generator(0, "verify"), dtype=torch.double)
+    drawn |= {name: torch.full_like(drawn[name], value) for name, value in params.items()}
+    stream = generator(0, "inputs")
     sizes = network.inputs.items()
-    inputs = {name: torch.randn(STEPS, BATCH, n, generator=stream, dtype=torch.double) for name, n in sizes}
-    found = crosscheck(network, params, inputs, replay=replay)
-    return max(row.largest for row in found.rows)
+    inputs = {name: torch.randn(steps, batch, n, generator=stream, dtype=torch.double) for name, n in sizes}
+    return crosscheck(network, drawn, inputs)
 
 
 def verify(on_check: Callable[[Check], None] | None = None) -> list[Check]:
@@ -154,7 +155,10 @@ def _checks() -> Iterator[Check]:
         if rule.brian2_refuses:
             continue
         for kind, network in contract_networks(rule).items():
-            yield Check(f"{name}, {kind}: torch against Brian2, {STEPS} steps", rule_difference(rule, network), 1e-10)
+            found = between_engines(network)
+            yield Check(f"{name}, {kind}: torch against Brian2, {found.horizon} steps", found.largest, 1e-10)
+    found = _oja_in_both()
+    yield Check(f"oja on one linear neuron: torch against Brian2, {found.horizon:,} steps", found.largest, 1e-12)
     length, angle = _oja()
     yield Check("oja: distance of |w| from 1, 60,000 steps", length, 1e-2)
     yield Check("oja: 1 - |cosine| with the first eigenvector", angle, 1e-3)
@@ -190,6 +194,15 @@ def _single(
     stored = torch_engine.init_params(network, generator(0), dtype=torch.double)
     with torch.no_grad():
         return torch_engine.simulate(network, stored, inputs, save=Save(("w.*",)))["w.synapse"][:, :, 0]
+
+
+def _oja_in_both() -> Crosscheck:
+    network = Network(
+        (Population("stimulus", 3), Population("out", 1, "drive")),
+        (Projection("stimulus", "out", "synapse", rule=rules.get("oja"), w=Param(0.1)),),
+    )
+    eta = unconstrain(rules.get("oja").params["eta"], torch.tensor(0.01))
+    return between_engines(network, 3000, 1, **{"synapse.rule.eta": float(eta)})
 
 
 def _oja() -> tuple[float, float]:

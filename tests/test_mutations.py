@@ -1,5 +1,7 @@
 """A wrong engine is caught, names mean nothing, orders differ, and Brian2 written by hand agrees."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -71,8 +73,7 @@ def skip_bounds(monkeypatch):
     run = Model._run
 
     def unbounded(self, target, code):
-        kept = [line for line in code.splitlines() if not line.startswith("w = clip")]
-        return run(self, target, "\n".join(kept))
+        return run(self, target, re.sub(r"= clip\((\w+), .*", r"= 1.0*\1", code))
 
     monkeypatch.setattr(Model, "_run", unbounded)
 

@@ -10,7 +10,7 @@ No name of the user reaches Brian2 bare. With ``k`` the number of a projection:
 |---|---|---|---|
 | ``v_*``, ``a_*`` | variables, parameters | ``w``, ``eff`` | plastic variable, efficacy |
 | ``fed``, ``noise`` | data of this step | ``p_*``, ``r_*`` | parameters of projection and rule |
-| ``c{k}``, ``d{k}`` | activity carried, current delivered | ``t_*``, ``l_*`` | traces, local names of a step |
+| ``c{k}``, ``d{k}`` | activity carried, current delivered | ``t_*`` | traces |
 | ``s{k}_*``, ``b{k}_*`` | sums (``b``: of the whole projection) | ``f_*`` | learned functions |
 | ``q_*``, ``q{k}_*`` | modulators of population, of projection | ``episode`` | number of the episode |
 """
@@ -206,22 +206,31 @@ class Model:
         slot = self._slot()
         self.objects.append(target.run_regularly(code, when=slot, name=f"operation_{slot}", clock=self.clock))
 
+    def _assign(self, target: Any, texts: Mapping[str, str], before: Iterable[str] = ()) -> None:
+        """Give variables of a group new values once a step, all from the old ones.
+
+        Brian2 hands an assignment to a variable that exists to sympy, which may reorder it; one to a new name it takes
+        as it stands. So everything is worked out under new names first; ``before`` holds further such lines.
+        """
+        lines = [*before, *(f"new_{name} = {text}" for name, text in texts.items())]
+        self._run(target, "\n".join([*lines, *(f"{name} = new_{name}" for name in texts)]))
+
     def _sum_now(self, synapses: Any, variable: str) -> None:
         synapses.summed_updaters[variable].when = self._slot()
 
     def _look(self, projection: Projection, names: Iterable[str]) -> None:
         """Copy modulators of a projection as they are now: synapses cannot read a linked variable themselves."""
         k = self.index[projection.label]
-        lines = [f"q{k}_{name}_seen = q{k}_{name}_live" for name in _read(projection) if name in names]
-        if lines:
-            self._run(self.groups[projection.post], "\n".join(lines))
+        texts = {f"q{k}_{name}_seen": f"q{k}_{name}_live" for name in _read(projection) if name in names}
+        if texts:
+            self._assign(self.groups[projection.post], texts)
 
     # Populations
 
     def _population(self, population: Population) -> None:
         group = self.groups[population.name]
         if population.is_input:
-            self._run(group, "v_x = fed")
+            self._assign(group, {"v_x": "fed"})
             return
         for name in population.params:
             value = self.values[f"{population.name}.{name}"]
@@ -230,24 +239,20 @@ class Model:
             incoming = [p for p in self.network.projections if p.post == population.name and p.into == into]
             for projection in incoming:
                 k, synapses = self.index[projection.label], self.synapses[projection.label]
-                self._run(self.groups[projection.pre], f"c{k} = v_x")
+                self._assign(self.groups[projection.pre], {f"c{k}": "v_x"})
                 self._look(projection, projection.efficacy_expression.names)
-                self._run(synapses, f"eff = {self._efficacy_text(projection)}")
+                self._assign(synapses, {"eff": self._efficacy_text(projection)})
                 self._sum_now(synapses, f"d{k}_post")
             total = " + ".join(f"d{self.index[p.label]}" for p in incoming) or "0.0"
-            self._run(group, f"v_{into} = {total}")
+            self._assign(group, {f"v_{into}": total})
         labels = list(population.expressions)
         for derivative, texts in population.stages:
-            code = []
+            code = {}
             for variable, expression in texts.items():
                 i = labels.index(f"d{variable}/dt" if derivative else variable)
-                code.append((variable, self._population_text(population, i, expression)))
-            if derivative:  # all at once, from the old values
-                lines = [f"new_{v} = v_{v} + {self.network.dt!r}*({text})" for v, text in code]
-                self._run(group, "\n".join([*lines, *(f"v_{v} = new_{v}" for v, _ in code)]))
-            else:
-                for variable, text in code:
-                    self._run(group, f"v_{variable} = {text}")
+                text = self._population_text(population, i, expression)
+                code[f"v_{variable}"] = f"v_{variable} + {self.network.dt!r}*({text})" if derivative else text
+            self._assign(group, code)
 
     def _population_text(self, population: Population, i: int, expression: Expression) -> str:
         """Return the ``i``-th text of a population; a softmax becomes exp, a normaliser neuron and a division."""
@@ -262,7 +267,7 @@ class Model:
             pool = self._pool(f"of_{group.name}_{place}")
             index = np.repeat(np.arange(self.batch), size)
             setattr(group, f"z{place}", self.b2.linked_var(pool, "total", index=index))
-            self._run(group, f"e{place} = exp({arguments[0]})")
+            self._assign(group, {f"e{place}": f"exp({arguments[0]})"})
             self._add_up(group, f"e{place}", size, pool)
             return f"e{place}/z{place}"
 
@@ -281,19 +286,17 @@ class Model:
         names |= {name: f"q{k}_{name}_seen_post" for name in projection.modulators}
         return rename(projection.efficacy_expression.text, names)
 
-    def _rule_text(self, expression: Expression, projection: Projection, local: frozenset[str] = frozenset()) -> str:
+    def _rule_text(self, expression: Expression, projection: Projection, now: Mapping[str, str] | None = None) -> str:
+        """Return a text of a rule; ``now`` says where ``w``, traces and local names are found at this place."""
         k, rule = self.index[projection.label], projection.rule
         if rule is None:
             raise EngineError(f"projection '{projection.label}' has no rule")
-        names = {"w": "w", "w_eff": "eff", "pre": f"c{k}_pre", "post": "v_x_post", **self._constants(projection)}
+        names = {"w_eff": "eff", "pre": f"c{k}_pre", "post": "v_x_post", **self._constants(projection)}
+        names |= {"w": "w", **{name: f"t_{name}" for name in rule.traces}, **(now or {})}
         sums = {"post": f"s{k}_%s_pre", "pre": f"s{k}_%s_post", "both": f"b{k}_%s_pre"}
         for name in expression.names - set(names):
             variable = split_variable(name)
-            if name in local:
-                names[name] = f"l_{name}"
-            elif name in rule.traces:
-                names[name] = f"t_{name}"
-            elif name in rule.params:
+            if name in rule.params:
                 names[name] = f"r_{name}"
             elif name in rule.sums:
                 names[name] = sums[rule.sums[name].over] % name
@@ -312,35 +315,39 @@ class Model:
             if total.over == "both":
                 group = self.groups[projection.pre]
                 self._add_up(group, f"s{k}_{name}", self.shape(projection)[2], self.pools[f"b{k}_{name}"])
-                self._run(group, f"b{k}_{name} = b{k}_{name}_live")
+                self._assign(group, {f"b{k}_{name}": f"b{k}_{name}_live"})
 
     def _rule(self, projection: Projection) -> None:
         rule = projection.rule
         if rule is None:
             return
-        dt, kept = repr(self.network.dt), ["w", *(f"t_{name}" for name in rule.traces)]
-        # Brian2 hands out arrays that a later line may change in place: 1.0* makes a value of a bare name.
-        lines = [f"old_{name} = 1.0*{name}" for name in kept]
-        traces = rule.trace_expressions
-        lines += [f"new_{n} = t_{n} + {dt}*({self._rule_text(e, projection)})" for n, e in traces.items()]
-        change = f"change = 1.0*({self._rule_text(rule.dw_expression, projection)})" if rule.dw_expression else ""
-        advance = [f"t_{name} = new_{name}" for name in traces]
-        lines += [change, *advance] if rule.joint else [*advance, change]
-        lines += [f"w = w + {dt}*change"] if change else []
-        local: frozenset[str] = frozenset()
+        dt, stored = repr(self.network.dt), {"w": "w", **{name: f"t_{name}" for name in rule.traces}}
+        now = dict(stored)  # where the newest value of each is found
+        lines: list[str] = []
+
+        def assign(texts: Mapping[str, str]) -> None:
+            """Give new names to new values; the old ones stay as they are, so nothing is changed under a reader."""
+            for name, text in texts.items():
+                lines.append(f"l{len(lines)} = {text}")
+                now[name] = f"l{len(lines) - 1}"
+
+        derivatives = {name: self._rule_text(e, projection) for name, e in rule.trace_expressions.items()}
+        traces = {name: f"t_{name} + {dt}*({text})" for name, text in derivatives.items()}
+        if not rule.joint:
+            assign(traces)
+        if rule.dw_expression:
+            assign({"w": f"w + {dt}*({self._rule_text(rule.dw_expression, projection, now)})"})
+        if rule.joint:
+            assign(traces)
         for statement in rule.assignments["step"]:
-            text = self._rule_text(statement.expression, projection, local)
-            own = {"w": "w", **{name: f"t_{name}" for name in rule.traces}}
-            if statement.target not in own:
-                local |= {statement.target}
-            lines.append(f"{own.get(statement.target, f'l_{statement.target}')} = 1.0*({text})")
+            assign({statement.target: self._rule_text(statement.expression, projection, now)})
         if projection.limits is not None:
             low, high = (f"r_{b}" if isinstance(b, str) else f"({float(b)!r})" for b in projection.limits)
-            lines.append(f"w = clip(w, {low}, {high})")
-        # Where the rule is off, weights and traces stand still.
-        lines += [f"{name} = choose(learning, {name}, old_{name})" for name in kept]
+            assign({"w": f"clip({now['w']}, {low}, {high})"})
         self._look(projection, rule.reads)
-        self._run(self.synapses[projection.label], "\n".join(filter(None, lines)))
+        # Where the rule is off, weights and traces stand still.
+        ends = {variable: f"choose(learning, {now[name]}, {variable})" for name, variable in stored.items()}
+        self._assign(self.synapses[projection.label], ends, lines)
 
 
 def _read(projection: Projection) -> list[str]:

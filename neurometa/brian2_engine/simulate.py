@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,24 +62,24 @@ def simulate(
     n_steps, batch = next(iter(fed.values())).shape[:2]
     learns, resets = flags(learn, n_steps, "learn"), flags(reset, n_steps, "reset")
     noises = _noises(network, noise or {}, (n_steps, batch))
+    places = _places(network)
+    wanted = save.choose([*places]) if save else []
+    population, variable = network.output.split(".")
+    watched = dict.fromkeys([("x", population), *(places[name][:2] for name in wanted)])
     with plain_numpy(b2), np.errstate(all="ignore"):
         values = constrained(network, params, batch)
-        model = Model(b2, network, values, batch)
         beginning = start(network, values, batch) if state is None else _arrays(state)
+        rest = activity(network, values, batch) if any(resets) else {}
+        model = Model(b2, network, values, batch)
         _set_activity(model, beginning.x)
         _set_synapses(model, beginning)
-        rest = activity(network, values, batch) if any(resets) else {}
         feed = _feeder(b2, model, rest, fed, noises, learns, resets)
-        makers, names = _monitors(b2, model)
-        wanted = save.choose([*names]) if save else []
-        population, variable = network.output.split(".")
-        used = dict.fromkeys([f"x.{population}", *(names[name][0] for name in wanted)])
-        watching = {key: makers[key]() for key in used}
+        watching = {key: _monitor(b2, model, *key) for key in watched}
         made = model.finish(feed, *watching.values())
         made.run(n_steps * network.dt * b2.ms, namespace={})  # an empty one: nothing is looked up in this frame
-    output = _neurons(getattr(watching[f"x.{population}"], f"v_{variable}"), batch)
+    output = _neurons(getattr(watching["x", population], f"v_{variable}"), batch)
     steps = tuple(range(0, n_steps, save.every)) if save else ()
-    saved = {name: _recorded(model, watching, names[name])[list(steps)] for name in wanted}
+    saved = {name: _recorded(model, watching, places[name])[list(steps)] for name in wanted}
     return Trajectory(output, _final(model), saved, steps)
 
 
@@ -151,26 +151,23 @@ def _kept(network: Network) -> list[Projection]:
     return [p for p in network.projections if p.rule or p.weight.per_episode]
 
 
-def _monitors(b2: Any, model: Model) -> tuple[dict[str, Callable[[], Any]], dict[str, tuple[str, str]]]:
-    """Return makers of monitors, and for every name that can be kept its monitor and variable."""
-    makers: dict[str, Callable[[], Any]] = {}
-    names: dict[str, tuple[str, str]] = {}
+def _places(network: Network) -> dict[str, tuple[str, str, str]]:
+    """Return where everything that can be kept is found: ``"x"`` or ``"w"``, population or projection, variable."""
+    places = {f"{v}.{p.name}": ("x", p.name, f"v_{v}") for p in network.populations for v in p.variables}
+    for projection in _kept(network):
+        label = projection.label
+        places[f"w.{label}"] = ("w", label, "w")
+        traces = projection.rule.traces if projection.rule else ()
+        places |= {f"traces.{label}.{name}": ("w", label, f"t_{name}") for name in traces}
+    return places
 
-    def maker(target: Any, variables: list[str], key: str) -> Callable[[], Any]:
-        label = f"monitor_{len(makers)}"
-        return lambda: b2.StateMonitor(target, variables, record=True, when="last", name=label, clock=model.clock)
 
-    for population in model.network.populations:
-        key = f"x.{population.name}"
-        makers[key] = maker(model.groups[population.name], [f"v_{v}" for v in population.variables], key)
-        names |= {f"{v}.{population.name}": (key, f"v_{v}") for v in population.variables}
-    for projection in _kept(model.network):
-        key, label = f"w.{projection.label}", projection.label
-        traces = [*projection.rule.traces] if projection.rule else []
-        makers[key] = maker(model.synapses[label], ["w", *(f"t_{name}" for name in traces)], key)
-        names[key] = (key, "w")
-        names |= {f"traces.{label}.{name}": (key, f"t_{name}") for name in traces}
-    return makers, names
+def _monitor(b2: Any, model: Model, kind: str, label: str) -> Any:
+    """Return a monitor of all variables of a population or projection, after the last operation of a step."""
+    target = model.groups[label] if kind == "x" else model.synapses[label]
+    variables = [place[2] for place in _places(model.network).values() if place[:2] == (kind, label)]
+    name = f"monitor_{target.name}"
+    return b2.StateMonitor(target, variables, record=True, when="last", name=name, clock=model.clock)
 
 
 def _neurons(recorded: Any, batch: int) -> np.ndarray:
@@ -178,11 +175,10 @@ def _neurons(recorded: Any, batch: int) -> np.ndarray:
     return np.asarray(recorded).reshape(batch, -1, np.asarray(recorded).shape[-1]).transpose(2, 0, 1)
 
 
-def _recorded(model: Model, watching: Mapping[str, Any], place: tuple[str, str]) -> np.ndarray:
+def _recorded(model: Model, watching: Mapping[tuple[str, str], Any], place: tuple[str, str, str]) -> np.ndarray:
     """Return what a monitor saw of one variable, ``(time, batch, ...)``."""
-    key, variable = place
-    recorded = np.asarray(getattr(watching[key], variable))
-    kind, label = key.split(".", 1)
+    kind, label, variable = place
+    recorded = np.asarray(getattr(watching[kind, label], variable))
     if kind == "x":
         return _neurons(recorded, model.batch)
     projection = next(p for p in model.network.projections if p.label == label)

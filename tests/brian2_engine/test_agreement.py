@@ -6,9 +6,6 @@ import math
 
 import pytest
 import torch
-
-pytest.importorskip("brian2")
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +31,8 @@ from neurometa.spec import (
 )
 from neurometa.streams import generator
 from neurometa.verify import contract_networks
+
+pytest.importorskip("brian2")
 
 KINDS = ("feed-forward", "recurrent", "modulated")
 ETA = {"eta": Param(0.05)}
@@ -75,6 +74,10 @@ FORMS = {
     "joint": dict(dw="eta*(elig*post - w)", traces={"elig": "-elig/tau + pre*w"}, joint=True, params=SLOW),
     "joint, bare names": dict(
         dw="elig", traces={"elig": "0.1*(pre - elig)", "next": "elig"}, joint=True, bounds=(-1, 1)
+    ),
+    "a step after derivatives": dict(
+        step="w = 0.9*w + 0.1*elig\nlast = 0.5*last + 0.1*elig",
+        traces={"elig": "0.2*(pre*post - elig)", "last": "0.1*(elig - last)"},
     ),
     "sequential": dict(dw="eta*(elig*post - w)", traces={"elig": "-elig/tau + pre*w"}, params=SLOW),
     "traces of one side": dict(
