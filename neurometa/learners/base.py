@@ -12,7 +12,7 @@ from ..errors import SpecificationError
 from ..spec import ConvTrunk, Network
 from ..tasks.base import Episode, Part, Task
 from ..torch_engine.params import init_params
-from ..torch_engine.trunk import apply_trunk, init_trunk
+from ..torch_engine.trunk import apply_trunk, init_trunk, trunk_statistics
 from ..tree import Tree
 
 __all__ = ["GROUPS", "Learner", "NetworkLearner"]
@@ -109,7 +109,7 @@ class NetworkLearner(Learner):
         leaves = self.network.leaves.items()
         found = {name: leaf.group for name, leaf in leaves if leaf.param.learned and not leaf.param.per_episode}
         if self.trunk is not None:
-            layers, norm = range(len(self.trunk.channels)), self.trunk.norm == "image"
+            layers, norm = range(len(self.trunk.channels)), self.trunk.norm != "none"
             found |= {
                 f"trunk.{i}.{k}": "trunk" for i in layers for k in ("w", "b", *(("scale", "shift") if norm else ()))
             }
@@ -120,3 +120,7 @@ class NetworkLearner(Learner):
         if self.trunk is None:
             return part.inputs
         return {**part.inputs, "stimulus": apply_trunk(self.trunk, params, part.inputs["stimulus"])}
+
+    def _statistics(self, params: Mapping[str, Tensor], support: Part) -> Tree:
+        """Return the statistics by which the trunk normalises queries, where they come from the support set."""
+        return {} if self.trunk is None else trunk_statistics(self.trunk, params, support.inputs["stimulus"])

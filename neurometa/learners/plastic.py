@@ -69,7 +69,7 @@ class PlasticLearner(NetworkLearner):
         self, params: Mapping[str, Tensor], support: Part, task: Task, stream: torch.Generator | None = None
     ) -> Tree:
         """Return the synapses after the support set: ``<projection>.w`` and ``<projection>.<trace>.trace``."""
-        return _synapses(self.run(params, support, stream).final)
+        return _synapses(self.run(params, support, stream).final) | self._statistics(params, support)
 
     def predict(
         self,
@@ -80,10 +80,11 @@ class PlasticLearner(NetworkLearner):
     ) -> Tensor:
         """Answer queries from the adapted synapses."""
         # What a synapse has become is a value, not a stored leaf: it does not go through the constraint of its start.
+        own = {name: value for name, value in fast.items() if name.startswith("trunk.")}
         w = {name.removesuffix(".w"): value for name, value in fast.items() if name.endswith(".w")}
         traces = {name.removesuffix(".trace"): value for name, value in fast.items() if name.endswith(".trace")}
         rest = program(self.network).activity(params, query.target.shape[1], stream, query.target)
-        return self.run(params, query, stream, state=State(rest, w, traces)).output
+        return self.run({**params, **own}, query, stream, state=State(rest, w, traces)).output
 
     def respond(
         self, params: Mapping[str, Tensor], episode: Episode, task: Task, stream: torch.Generator | None = None

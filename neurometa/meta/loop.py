@@ -184,8 +184,12 @@ class Loop:
             each = spread(params, plan.n_tasks)  # (copies*batch, ...)
             return plan.learner.loss({**self.fixed, **each}, tile(episode, copies), plan.task, noise)
 
-        def adapted(params: Mapping[str, torch.Tensor]) -> Tree:
-            return plan.learner.adapt({**self.fixed, **params}, episode.support, plan.task, noise)
+        def adapted(params: Mapping[str, torch.Tensor]) -> tuple[Tree, torch.Tensor]:
+            whole = {**self.fixed, **params}
+            fast = plan.learner.adapt(whole, episode.support, plan.task, noise)
+            if episode.query is None:
+                raise SpecificationError(f"{type(plan.task).__name__} is one sequence; this needs support and query")
+            return fast, plan.task.loss(plan.learner.predict(whole, fast, episode.query, noise), episode.query)
 
         return Problem(losses, self.iteration, plan.n_iterations, adapted, self.streams["outer"])
 

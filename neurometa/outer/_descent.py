@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import torch
@@ -38,8 +39,14 @@ class Descent(Outer):
         ``cosine`` falls to 0 at the last iteration.
     clip : float
         Largest norm of the whole gradient; 0 switches clipping off.
+    l1 : float
+        Strength of a penalty ``l1*sum(|p|)`` on what `penalised` names, added to the loss that is followed (not to the
+        loss that is reported); it drives the coefficients of a rule that are not needed to 0. It sees parameters as
+        they are stored, so it is meant for those without a constraint.
+    penalised : tuple of str
+        Patterns over the dotted names of the parameters; default: the parameters of rules.
     weight_decay : float
-        Decoupled decay (Loshchilov & Hutter 2019, arXiv:1711.05101).
+        Decoupled decay of every parameter (Loshchilov & Hutter 2019, arXiv:1711.05101).
     beta1, beta2, epsilon : float
         Adam's constants.
     """
@@ -47,6 +54,8 @@ class Descent(Outer):
     lr: float = 1e-3
     schedule: str = "constant"
     clip: float = 1.0
+    l1: float = 0.0
+    penalised: tuple[str, ...] = ("*.rule.*",)
     weight_decay: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.999
@@ -57,6 +66,10 @@ class Descent(Outer):
         if not self.lr > 0 or self.clip < 0:
             raise SpecificationError(
                 f"{type(self).__name__}: lr {self.lr} must be above 0 and clip {self.clip} not below 0"
+            )
+        if self.l1 < 0 or self.weight_decay < 0:
+            raise SpecificationError(
+                f"{type(self).__name__}: l1 {self.l1} and weight_decay {self.weight_decay} must not be below 0"
             )
 
     @abstractmethod
@@ -71,15 +84,29 @@ class Descent(Outer):
     def step(self, params: Tree, state: AdamState, problem: Problem) -> tuple[Tree, AdamState, dict[str, float]]:
         """Take one step; metrics are ``loss``, the gradient's norm before clipping, and the rate."""
         loss, slopes = self.gradient(params, problem)
+        return self.follow(params, state, problem, loss, slopes)
+
+    def follow(
+        self, params: Tree, state: AdamState, problem: Problem, loss: Tensor, slopes: list[Tensor]
+    ) -> tuple[Tree, AdamState, dict[str, float]]:
+        """Take one step along a gradient that is known."""
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in slopes]))
         # One transfer for both numbers. Never divide by the norm itself: it may be 0.
         loss_value, norm_value = torch.stack([loss.detach(), norm]).tolist()
         if self.clip and norm_value > self.clip:
             slopes = [g * (self.clip / norm_value) for g in slopes]
+        if self.l1:
+            slopes = [
+                g + self.l1 * p.sign() if self._is_penalised(n) else g
+                for (n, p), g in zip(params.items(), slopes, strict=True)
+            ]
         progress = problem.iteration / max(1, problem.n_iterations)
         lr = self.lr * (0.5 * (1 + math.cos(math.pi * progress)) if self.schedule == "cosine" else 1.0)
         new, state = self._adam(params, slopes, state, lr)
         return new, state, {"loss": loss_value, "gradient_norm": norm_value, "lr": lr}
+
+    def _is_penalised(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.penalised)
 
     def _adam(self, params: Tree, slopes: list[Tensor], state: AdamState, lr: float) -> tuple[Tree, AdamState]:
         n_steps = state.n_steps + 1

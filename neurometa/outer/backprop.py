@@ -20,7 +20,7 @@ class Backprop(Descent):
 
     Attributes
     ----------
-    lr, schedule, clip, weight_decay, beta1, beta2, epsilon
+    lr, schedule, clip, l1, penalised, weight_decay, beta1, beta2, epsilon
         As in `Descent`.
     """
 

@@ -27,7 +27,8 @@ class Problem(NamedTuple):
     n_iterations : int
         Iterations in all, for schedules.
     adapted : callable, optional
-        ``adapted(params)``: what each task makes of the parameters, by name, batch axis first.
+        ``adapted(params) -> (tree, losses)``: what each task makes of the parameters, by name, batch axis first, and
+        its query loss ``(batch,)``.
     stream : torch.Generator, optional
         Randomness of the algorithm itself.
     """
@@ -35,7 +36,7 @@ class Problem(NamedTuple):
     losses: Callable[..., Tensor]
     iteration: int
     n_iterations: int
-    adapted: Callable[[Mapping[str, Tensor]], Tree] | None = None
+    adapted: Callable[[Mapping[str, Tensor]], tuple[Tree, Tensor]] | None = None
     stream: torch.Generator | None = None
 
 

@@ -29,7 +29,7 @@ class Evolution(Descent):
     shaping : {"rank", "none"}
         ``rank`` replaces losses by centred ranks, which no outlier can dominate; ``none`` estimates the gradient of the
         blurred loss itself, without bias.
-    lr, schedule, clip, weight_decay, beta1, beta2, epsilon
+    lr, schedule, clip, l1, penalised, weight_decay, beta1, beta2, epsilon
         As in `Descent`.
     """
 

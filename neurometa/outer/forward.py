@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 
 from ..errors import SpecificationError
@@ -21,12 +22,13 @@ MOST = 20
 class Forward(Descent):
     """Exact gradient by Jacobian-vector products carried forward with the activity (Williams & Zipser 1989).
 
-    The cost is one forward pass per learned scalar (they run side by side), and nothing is kept for a backward pass, so
-    episodes may be as long as one likes. For rules with at most 20 learned scalars; learn a few groups with ``learn=``.
+    Every learned scalar has a copy of the tasks, and its derivative runs along with that copy: one batched call for all
+    of them. Nothing is kept for a backward pass, so episodes may be as long as one likes. For rules with at most 20
+    learned scalars; learn a few groups with ``learn=``. Not for networks that draw noise: copies would draw their own.
 
     Attributes
     ----------
-    lr, schedule, clip, weight_decay, beta1, beta2, epsilon
+    lr, schedule, clip, l1, penalised, weight_decay, beta1, beta2, epsilon
         As in `Descent`.
 
     References
@@ -42,15 +44,15 @@ class Forward(Descent):
             raise SpecificationError(
                 f"Forward takes at most {MOST} learned scalars, found {total}; use Backprop, or learn fewer groups"
             )
-        flat = torch.cat([leaf.detach().reshape(-1) for leaf in params.values()])
-
-        def loss(flat: Tensor) -> tuple[Tensor, Tensor]:
-            pieces = flat.split([*sizes.values()])
-            tree = {name: piece.view_as(params[name]) for name, piece in zip(sizes, pieces, strict=True)}
-            value = problem.losses(tree).mean()
-            return value, value
-
-        with torch.no_grad():
-            slope, value = torch.func.jacfwd(loss, has_aux=True)(flat)
-        slopes = [g.view_as(leaf) for g, leaf in zip(slope.split([*sizes.values()]), params.values(), strict=True)]
-        return value, slopes
+        like = next(iter(params.values()))
+        directions = torch.eye(total, dtype=like.dtype, device=like.device).split([*sizes.values()], dim=1)
+        with torch.no_grad(), forward_ad.dual_level():
+            copies = {}
+            for (name, leaf), direction in zip(params.items(), directions, strict=True):
+                value = leaf.detach().expand(total, *leaf.shape).contiguous() if total > 1 else leaf.detach()
+                copies[name] = forward_ad.make_dual(value, direction.reshape(value.shape).contiguous())
+            losses = problem.losses(copies, total).view(total, -1).mean(1)
+            value, slope = forward_ad.unpack_dual(losses)
+        slope = torch.zeros_like(value) if slope is None else slope
+        pieces = slope.split([*sizes.values()])
+        return value[0], [piece.view_as(leaf) for piece, leaf in zip(pieces, params.values(), strict=True)]

@@ -52,8 +52,7 @@ class Reptile(Outer):
         progress = problem.iteration / max(1, problem.n_iterations)
         lr = self.lr * (1 - progress if self.anneal else 1.0)
         with torch.no_grad():
-            adapted = problem.adapted(params)
-            loss = problem.losses(params).mean()
+            adapted, losses = problem.adapted(params)
             moved = {name: (adapted[name].mean(0) - leaf) for name, leaf in params.items() if name in adapted}
             if not moved:
                 raise SpecificationError(
@@ -61,4 +60,8 @@ class Reptile(Outer):
                 )
             new = {name: leaf + lr * moved[name] if name in moved else leaf for name, leaf in params.items()}
             length = torch.stack([change.norm() for change in moved.values()]).norm()
-        return new, ReptileState(state.n_steps + 1), {"loss": float(loss), "step": float(lr * length), "lr": lr}
+        return (
+            new,
+            ReptileState(state.n_steps + 1),
+            {"loss": float(losses.mean()), "step": float(lr * length), "lr": lr},
+        )

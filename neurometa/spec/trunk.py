@@ -22,8 +22,11 @@ class ConvTrunk(Description):
         Output channels of each convolution; every one halves height and width.
     activation : {"relu", "tanh"}
         After every convolution.
-    norm : {"none", "image"}
-        ``image`` normalises every image by its own mean and variance after each convolution (never by a batch).
+    norm : {"none", "image", "support", "transductive"}
+        After each convolution. ``image``: every image by its own mean and variance. ``support``: every channel by its
+        mean and variance over the support set of the task; queries use the same. ``transductive``: every part of an
+        episode by its own, so that queries see each other (the batch normalisation of published MAML code; its scores
+        belong into a column of their own).
     out : {"linear", "tanh", "unit"}
         How the flattened features leave: as they are, through tanh, or divided by their length.
     precision : {"input", "bfloat16"}
@@ -41,7 +44,7 @@ class ConvTrunk(Description):
     def __post_init__(self):
         self._freeze("image_shape", "channels")
         check_choice(self.activation, ("relu", "tanh"), "ConvTrunk: activation")
-        check_choice(self.norm, ("none", "image"), "ConvTrunk: norm")
+        check_choice(self.norm, ("none", "image", "support", "transductive"), "ConvTrunk: norm")
         check_choice(self.out, ("linear", "tanh", "unit"), "ConvTrunk: out")
         check_choice(self.precision, ("input", "bfloat16"), "ConvTrunk: precision")
         if len(self.image_shape) != 3 or not self.channels or min(*self.image_shape, *self.channels) < 1:

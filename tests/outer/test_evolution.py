@@ -78,7 +78,7 @@ def test_reptile_direction_on_the_quadratic():
     """On 0.5*|theta - c|^2 with one inner step of rate a, the direction is a*(theta - c)."""
     a, theta, c = 0.3, torch.tensor([2.0]).double(), torch.tensor([[1.0], [-1.0]]).double()
     problem = Problem(
-        lambda p: 0.5 * ((p["p"] - c) ** 2).sum(-1), 0, 1, adapted=lambda p: {"p": p["p"] - a * (p["p"] - c)}
+        lambda p: 0.5 * ((p["p"] - c) ** 2).sum(-1), 0, 1, adapted=lambda p: ({"p": p["p"] - a * (p["p"] - c)}, 0 * c)
     )
     params, _, metrics = Reptile(lr=1.0, anneal=False).step({"p": theta}, Reptile().init({}), problem)
     assert torch.allclose(params["p"], theta - a * (theta - c.mean(0)), rtol=1e-14)
