@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ from neurometa.meta.folder import write_atomically
 from neurometa.meta.memory import keep_memory
 from neurometa.outer import Problem
 from neurometa.streams import generator
-from neurometa.tasks.base import Episode
+from neurometa.tasks.base import Episode, Task
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def reference_loss(model: nn.Module, episode: Episode, steps: int, rate: float) 
     """Return the mean query loss after adaptation, one task after another."""
     support, query, losses = episode.support, episode.query, []
     for i in range(support.target.shape[1]):
-        fast = dict(model.named_parameters())
+        fast: dict[str, Tensor] = dict(model.named_parameters())
         for _ in range(steps):
             output = torch.func.functional_call(model, fast, (support.inputs["stimulus"][:, i],))
             loss = F.mse_loss(output, support.target[:, i])
@@ -89,7 +90,7 @@ def reference_loss(model: nn.Module, episode: Episode, steps: int, rate: float) 
     return torch.stack(losses).mean()
 
 
-def reference(settings: Settings, task: nm.tasks.Sinusoid, steps: int) -> Callable[[], None]:
+def reference(settings: Settings, task: Task, steps: int) -> Callable[[], None]:
     """Return one iteration of the reference, as a function without arguments."""
     torch.manual_seed(0)
     model, stream = Layers(), generator(0)
@@ -105,7 +106,7 @@ def reference(settings: Settings, task: nm.tasks.Sinusoid, steps: int) -> Callab
     return iterate
 
 
-def batched(settings: Settings, task: nm.tasks.Sinusoid, learner: nm.GradientLearner) -> Callable[[], None]:
+def batched(settings: Settings, task: Task, learner: nm.GradientLearner) -> Callable[[], None]:
     """Return one iteration of neurometa."""
     outer, params, stream = nm.Backprop(lr=LR, clip=CLIP), learner.init(generator(0)), generator(0)
     learned = {name: leaf for name, leaf in params.items() if name in learner.groups()}
@@ -120,28 +121,23 @@ def batched(settings: Settings, task: nm.tasks.Sinusoid, learner: nm.GradientLea
     return iterate
 
 
-def check(settings: Settings, task: nm.tasks.Sinusoid, learner: nm.GradientLearner) -> None:
+def check(settings: Settings, task: Task, learner: nm.GradientLearner) -> None:
     """Refuse to time a learner whose loss or meta-gradient differs from the reference's, in double precision."""
     params = learner.init(generator(0), dtype=torch.double)
-    leaves = {name: leaf.requires_grad_() for name, leaf in params.items() if name in learner.groups()}
+    leaves = [leaf.requires_grad_() for name, leaf in params.items() if name in learner.groups()]
     episode = task.sample(generator(1), settings.tasks, dtype=torch.double)
     model = Layers().double()
+    own = [*model.parameters()]  # weight and bias by layer, as in a description, where a bias is (n, 1)
     with torch.no_grad():
-        for own, leaf in zip(ordered(dict(model.named_parameters())), ordered(leaves), strict=True):
-            own.copy_(leaf.view_as(own))  # a bias of a description is (n, 1)
+        for parameter, leaf in zip(own, leaves, strict=True):
+            parameter.copy_(leaf.view_as(parameter))
     wanted = reference_loss(model, episode, learner.steps, learner.rate)
-    wanted.backward()
     found = learner.loss(params, episode, task).mean()
-    slopes = torch.autograd.grad(found, ordered(leaves))
-    pairs = [(found, wanted), *zip(slopes, (p.grad for p in ordered(dict(model.named_parameters()))), strict=True)]
+    pairs = [(found, wanted)]
+    pairs += zip(torch.autograd.grad(found, leaves), torch.autograd.grad(wanted, own), strict=True)
     error = max(float((a.view_as(b) - b).detach().abs().max()) for a, b in pairs)
     if not error < TOLERANCE:
         raise NeurometaError(f"loss or meta-gradient differ from the reference's by {error:.1e}, over {TOLERANCE}")
-
-
-def ordered(leaves: dict[str, Tensor]) -> list[Tensor]:
-    """Return weights and biases from the first layer to the last, by the order in which both sides declare them."""
-    return [*leaves.values()]
 
 
 def milliseconds(iterate: Callable[[], None], seconds: float) -> float:
@@ -153,35 +149,45 @@ def milliseconds(iterate: Callable[[], None], seconds: float) -> float:
     return 1e3 * (time.process_time() - begun) / count
 
 
+def ways(settings: Settings, task: Task, steps: int) -> dict[str, Callable[[], None]]:
+    """Return one iteration of every way, by name; those of neurometa were checked against the reference."""
+    found = {"reference": reference(settings, task, steps)}
+    for name, network in {"network": nm.networks.mlp(1, 1), "module": Layers()}.items():
+        for compile in (False, True) if settings.compile else (False,):
+            learner = nm.GradientLearner(network, steps=steps, rate=settings.rate, compile=compile)
+            check(settings, task, learner)
+            found[f"{name}, {'compiled' if compile else 'eager'}"] = batched(settings, task, learner)
+    return found
+
+
+def timed(settings: Settings, ways: dict[str, Callable[[], None]]) -> dict[str, dict[str, Any]]:
+    """Alternate the ways; return median milliseconds, the median ratio to the reference, and every run."""
+    for iterate in ways.values():  # warm up, and compile
+        iterate(), iterate()
+    rounds = [{way: milliseconds(run, settings.seconds) for way, run in ways.items()} for _ in range(settings.rounds)]
+    return {
+        way: {
+            "milliseconds": statistics.median(each[way] for each in rounds),
+            "ratio": statistics.median(each["reference"] / each[way] for each in rounds),
+            "rounds": [each[way] for each in rounds],
+        }
+        for way in ways
+    }
+
+
 def main(settings: Settings) -> None:
     """Check, alternate, print medians, and write them with machine and versions."""
     keep_memory()
     torch.set_num_threads(settings.threads)
     task = nm.tasks.Sinusoid(n_shot=settings.shots, n_query=settings.shots)
-    networks = {"network": nm.networks.mlp(1, 1), "module": Layers()}
     figures = {}
     for steps in settings.steps:
-        ways = {"reference": reference(settings, task, steps)}
-        for name, network in networks.items():
-            for compile in (False, True) if settings.compile else (False,):
-                learner = nm.GradientLearner(network, steps=steps, rate=settings.rate, compile=compile)
-                check(settings, task, learner)
-                ways[f"{name}, {'compiled' if compile else 'eager'}"] = batched(settings, task, learner)
-        for iterate in ways.values():  # warm up, and compile
-            iterate(), iterate()
-        rounds = [{way: milliseconds(run, settings.seconds) for way, run in ways.items()} for _ in range(settings.rounds)]
-        figures[steps] = {
-            way: {
-                "milliseconds": statistics.median(each[way] for each in rounds),
-                "ratio": statistics.median(each["reference"] / each[way] for each in rounds),
-                "rounds": [each[way] for each in rounds],
-            }
-            for way in ways
-        }
+        figures[steps] = timed(settings, ways(settings, task, steps))
         print(f"{f'{steps} inner steps, {settings.tasks} tasks':28} ms/iteration   ratio")
         for way, row in figures[steps].items():
             print(f"{way:28} {row['milliseconds']:12.2f} {row['ratio']:7.2f}")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    command, here = ["git", "rev-parse", "--short", "HEAD"], Path(__file__).parent
+    commit = subprocess.run(command, cwd=here, capture_output=True, text=True).stdout.strip()
     record = {
         "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
         "inner_steps": figures,

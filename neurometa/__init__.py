@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import crosscheck, learners, networks, outer, rules, tasks
     from .learners import GradientLearner, PlasticLearner
+    from .meta.bundle import meta_train_seeds
     from .meta.evaluate import evaluate
     from .meta.run import Run, load_run
     from .meta.train import meta_train
@@ -40,7 +41,7 @@ __version__ = "0.1.0"
 
 _SOURCES = {
     "learners": ("GradientLearner", "PlasticLearner"),
-    "meta": ("Run", "evaluate", "load_run", "meta_train"),
+    "meta": ("Run", "evaluate", "load_run", "meta_train", "meta_train_seeds"),
     "outer": ("Backprop",),
     "spec": (
         "MLP",
@@ -97,6 +98,7 @@ __all__ = [
     "load_run",
     "make_step",
     "meta_train",
+    "meta_train_seeds",
     "networks",
     "outer",
     "rules",

@@ -143,7 +143,9 @@ def main(settings: Settings) -> None:
     floor, pixels = task.floor(), task.references()["pixel nearest neighbour"]
     print(f"\naccuracy, {settings.test_tasks} test tasks, 95 % interval over tasks: transductive, by the support set")
     for name, row in rows.items():
-        texts = [f"{row[n]['mean']:.4f} [{row[n]['low']:.4f}, {row[n]['high']:.4f}]" for n in ("transductive", "support")]
+        texts = [
+            f"{row[n]['mean']:.4f} [{row[n]['low']:.4f}, {row[n]['high']:.4f}]" for n in ("transductive", "support")
+        ]
         print(f"{name:22} {'   '.join(texts)}")
     print(f"{'pixel nearest neighbour':22} {pixels:.4f}\n{'floor (chance)':22} {floor:.4f}")
     record = {"rows": rows, "curves": curves, "floor": floor, "pixel nearest neighbour": pixels}

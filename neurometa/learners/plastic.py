@@ -8,19 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import SpecificationError
 from ..spec import ConvTrunk, Network
-from ..tasks.base import Episode, Part, Task
-from ..torch_engine.program import program
+from ..tasks.base import Part
 from ..torch_engine.simulate import simulate
 from ..trajectory import Save, State, Trajectory
-from ..tree import Tree
-from .base import NetworkLearner
+from ._synaptic import SynapticLearner
 
 __all__ = ["PlasticLearner"]
 
 
 @dataclass(frozen=True)
-class PlasticLearner(NetworkLearner):
+class PlasticLearner(SynapticLearner):
     """Adapt by running the plasticity rules of a network.
 
     Attributes
@@ -31,6 +30,9 @@ class PlasticLearner(NetworkLearner):
         In front of ``stimulus``.
     checkpoint_every : int, optional
         Recompute activity between every so many steps in the backward pass; saves memory on long episodes.
+    window : int, optional
+        Back-propagate through at most so many steps; biased, see the outer algorithm `truncated`, which says by how
+        much.
     compile : bool
         Compile the step; pays on long episodes and long runs.
     """
@@ -38,10 +40,15 @@ class PlasticLearner(NetworkLearner):
     network: Network
     trunk: ConvTrunk | None = None
     checkpoint_every: int | None = None
+    window: int | None = None
     compile: bool = False
 
     def __post_init__(self):
         self._check_trunk()
+        for name in ("checkpoint_every", "window"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SpecificationError(f"PlasticLearner: {name} is {value}; it must be 1 or more, or None")
 
     def run(
         self,
@@ -62,39 +69,6 @@ class PlasticLearner(NetworkLearner):
             stream=stream,
             save=save,
             checkpoint_every=self.checkpoint_every,
+            window=self.window,
             compile=self.compile,
         )
-
-    def adapt(
-        self, params: Mapping[str, Tensor], support: Part, task: Task, stream: torch.Generator | None = None
-    ) -> Tree:
-        """Return the synapses after the support set: ``<projection>.w`` and ``<projection>.<trace>.trace``."""
-        return _synapses(self.run(params, support, stream).final) | self._statistics(params, support)
-
-    def predict(
-        self,
-        params: Mapping[str, Tensor],
-        fast: Mapping[str, Tensor],
-        query: Part,
-        stream: torch.Generator | None = None,
-    ) -> Tensor:
-        """Answer queries from the adapted synapses."""
-        # What a synapse has become is a value, not a stored leaf: it does not go through the constraint of its start.
-        own = {name: value for name, value in fast.items() if name.startswith("trunk.")}
-        w = {name.removesuffix(".w"): value for name, value in fast.items() if name.endswith(".w")}
-        traces = {name.removesuffix(".trace"): value for name, value in fast.items() if name.endswith(".trace")}
-        rest = program(self.network).activity(params, query.target.shape[1], stream, query.target)
-        return self.run({**params, **own}, query, stream, state=State(rest, w, traces)).output
-
-    def respond(
-        self, params: Mapping[str, Tensor], episode: Episode, task: Task, stream: torch.Generator | None = None
-    ) -> Tensor:
-        """Answer the scored part; without a query part, the sequence as the network learns from it."""
-        if episode.query is None:
-            return self.run(params, episode.support, stream).output
-        return super().respond(params, episode, task, stream)
-
-
-def _synapses(state: State) -> Tree:
-    weights = {f"{name}.w": w for name, w in state.w.items()}
-    return weights | {f"{name}.trace": value for name, value in state.traces.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -63,7 +63,7 @@ class Plan:
         return {**strategies, **{name: getattr(self, name) for name in names}, "dtype": str(self.dtype)}
 
 
-class _Mark(NamedTuple):
+class Mark(NamedTuple):
     """A state that training can return to; trees are never changed in place, so that it holds no copies."""
 
     learned: Tree
@@ -108,7 +108,7 @@ class Loop:
         self.best: dict[str, Any] | None = None  # params, iteration, score
         self.losses: tuple[float, ...] = ()  # since the last report
         self.history: list[dict[str, Any]] = []
-        self._before: _Mark | None = None  # one iteration back: its parameters gave a finite loss
+        self._before: Mark | None = None  # one iteration back: its parameters gave a finite loss
 
     @property
     def params(self) -> Tree:
@@ -160,11 +160,17 @@ class Loop:
             If the loss or the gradient is not finite; the run goes back to the last parameters that were good, and
             these are kept.
         """
-        plan, mark = self.plan, self._mark()
-        episode = plan.task.sample(self.streams["tasks"], plan.n_tasks, "train", device=plan.device, dtype=plan.dtype)
+        mark = self.mark()
+        problem = self.problem(self.sample())
+        return self.accept(mark, *self.plan.outer.step(self.learned, self.state, problem))
 
-        problem = self._problem(episode)
-        learned, state, metrics = plan.outer.step(self.learned, self.state, problem)
+    def sample(self) -> Episode:
+        """Draw the tasks of one iteration."""
+        plan = self.plan
+        return plan.task.sample(self.streams["tasks"], plan.n_tasks, "train", device=plan.device, dtype=plan.dtype)
+
+    def accept(self, mark: Mark, learned: Tree, state: Any, metrics: dict[str, float]) -> dict[str, float]:
+        """Take over what the outer algorithm made of one iteration; raise if it is not finite."""
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             self._give_up(bad[0], metrics[bad[0]], mark)
@@ -174,7 +180,7 @@ class Loop:
         self.losses += (metrics["loss"],)
         return metrics
 
-    def _problem(self, episode: Episode) -> Problem:
+    def problem(self, episode: Episode) -> Problem:
         """Return what the outer algorithm sees of the episode."""
         plan, noise = self.plan, self.streams["noise"]
 
@@ -191,12 +197,19 @@ class Loop:
                 raise SpecificationError(f"{type(plan.task).__name__} is one sequence; this needs support and query")
             return fast, plan.task.loss(plan.learner.predict(whole, fast, episode.query, noise), episode.query)
 
-        return Problem(losses, self.iteration, plan.n_iterations, adapted, self.streams["outer"])
+        def truncated(params: Mapping[str, torch.Tensor], window: int) -> torch.Tensor:
+            if "window" not in {field.name for field in fields(plan.learner)}:  # type: ignore[arg-type]
+                raise SpecificationError(f"{type(plan.learner).__name__} cannot be truncated; use PlasticLearner")
+            learner = replace(plan.learner, window=window)  # type: ignore[type-var]
+            return learner.loss({**self.fixed, **params}, episode, plan.task, noise)
 
-    def _mark(self) -> _Mark:
-        return _Mark(self.learned, self.state, self.streams.state_dict(), self.iteration, self.losses)
+        return Problem(losses, self.iteration, plan.n_iterations, adapted, self.streams["outer"], truncated)
 
-    def _give_up(self, name: str, value: float, mark: _Mark) -> None:
+    def mark(self) -> Mark:
+        """Return the present state, to which `accept` can go back."""
+        return Mark(self.learned, self.state, self.streams.state_dict(), self.iteration, self.losses)
+
+    def _give_up(self, name: str, value: float, mark: Mark) -> None:
         """Go back to the last parameters with a finite loss, keep them, and say so."""
         failed = self.iteration + 1
         good = self._before if name == "loss" and self._before else mark

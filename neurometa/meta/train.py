@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,7 +22,7 @@ from .loop import Loop, Plan
 from .memory import keep_memory
 from .run import Run
 
-__all__ = ["Progress", "Stopped", "meta_train"]
+__all__ = ["Progress", "Stopped", "drive", "meta_train", "signals"]
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -130,22 +130,22 @@ def meta_train(
     loop = Loop(plan, folder)
     with folder.locked() if folder else nullcontext():
         loop.restore(resume)
-        with _signals() as caught:
-            _run(loop, caught, checkpoint_every, report_every or max(1, n_iterations // 200), on_progress)
+        with signals() as caught:
+            drive(loop, caught, checkpoint_every, report_every or max(1, n_iterations // 200), on_progress)
     if caught:
         where = f"; nothing is lost, resume continues it (run folder {folder.path})" if folder else ""
         raise Stopped(f"stopped after iteration {loop.iteration} of {n_iterations}{where}", caught[0])
     return loop.result()
 
 
-def _run(
-    loop: Loop,
+def drive(
+    loop: Any,
     caught: list[int],
     checkpoint_every: int | None,
     report_every: int,
     on_progress: Callable[[Progress], None] | None,
 ) -> None:
-    """Iterate to the end, or until a signal was caught."""
+    """Iterate a loop (or what acts like one) to the end, or until a signal was caught."""
     plan, first, seconds_before = loop.plan, loop.iteration, loop.seconds
     begun_at = saved_at = time.monotonic()
     while not loop.finished and not caught:
@@ -168,7 +168,7 @@ def _run(
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM for the end of the iteration; a second one acts at once. Ignored ones stay so."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():

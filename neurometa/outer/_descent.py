@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from ..spec.base import check_choice
 from ..tree import Tree
 from .base import Outer, Problem
 
-__all__ = ["AdamState", "Descent"]
+__all__ = ["AdamState", "Descent", "reverse"]
 
 
 class AdamState(NamedTuple):
@@ -125,3 +126,11 @@ class Descent(Outer):
             dict(zip(names, new, strict=True)),
             AdamState(dict(zip(names, mean, strict=True)), dict(zip(names, square, strict=True)), n_steps),
         )
+
+
+def reverse(losses: Callable[[Tree], Tensor], params: Tree) -> tuple[Tensor, list[Tensor]]:
+    """Return the mean of losses and its exact gradient by reverse mode, one tensor per parameter."""
+    leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
+    loss = losses(leaves).mean()
+    found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
+    return loss, [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), found, strict=True)]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..tree import Tree
-from ._descent import Descent
+from ._descent import Descent, reverse
 from .base import Problem
 
 __all__ = ["Backprop"]
@@ -26,7 +25,4 @@ class Backprop(Descent):
 
     def gradient(self, params: Tree, problem: Problem) -> tuple[Tensor, list[Tensor]]:
         """Return the mean loss and its exact gradient."""
-        leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
-        loss = problem.losses(leaves).mean()
-        found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
-        return loss, [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), found, strict=True)]
+        return reverse(problem.losses, params)

@@ -31,6 +31,8 @@ class Problem(NamedTuple):
         its query loss ``(batch,)``.
     stream : torch.Generator, optional
         Randomness of the algorithm itself.
+    truncated : callable, optional
+        ``truncated(params, window) -> (batch,)``: the same losses, whose gradients reach back ``window`` steps only.
     """
 
     losses: Callable[..., Tensor]
@@ -38,6 +40,7 @@ class Problem(NamedTuple):
     n_iterations: int
     adapted: Callable[[Mapping[str, Tensor]], tuple[Tree, Tensor]] | None = None
     stream: torch.Generator | None = None
+    truncated: Callable[[Mapping[str, Tensor], int], Tensor] | None = None
 
 
 class Outer(ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import SpecificationError, unknown
 
-__all__ = ["SPLITS", "Episode", "Part", "Task", "check_split", "tile"]
+__all__ = ["SPLITS", "Episode", "Part", "Task", "check_split", "join", "tile"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -69,6 +69,18 @@ def tile(episode: Episode, copies: int) -> Episode:
         )
 
     return Episode(repeat(episode.support), None if episode.query is None else repeat(episode.query))
+
+
+def join(episodes: Sequence[Episode]) -> Episode:
+    """Return episodes of one task as one batch, side by side in the given order; ``info`` is left out."""
+
+    def beside(parts: Sequence[Part]) -> Part:
+        inputs = {name: torch.cat([part.inputs[name] for part in parts], 1) for name in parts[0].inputs}
+        target, weight = torch.cat([part.target for part in parts], 1), torch.cat([part.weight for part in parts], 1)
+        return parts[0]._replace(inputs=inputs, target=target, weight=weight)
+
+    queries = [episode.query for episode in episodes if episode.query is not None]
+    return Episode(beside([episode.support for episode in episodes]), beside(queries) if queries else None)
 
 
 class Task(ABC):

@@ -77,6 +77,10 @@ def _tensor(value: Tensor | float, like: Tensor) -> Tensor:
     return value if isinstance(value, Tensor) else like.new_full((1, 1), value)
 
 
+def _times(dt: float, value: Tensor | float) -> Tensor | float:
+    return value if dt == 1 else dt * value
+
+
 def _mlp(spec: MLP, stem: str) -> Callable[..., Tensor]:
     layers = [_ACTIVATIONS[spec.activation]] * len(spec.hidden) + [_ACTIVATIONS[spec.out]]
 
@@ -154,12 +158,12 @@ def make_update(network: Network, projection: Projection) -> Update:
         local.update(sums)
         new = {}
         for name, formula in advancing:
-            value = local[name] + dt * formula(local, values, x, currents)
+            value = local[name] + _times(dt, formula(local, values, x, currents))
             new[name] = value.expand(w.shape[0], *shapes[name])
         if not joint:
             local.update(new)
         if dw is not None:
-            w = w + dt * dw(local, values, x, currents)
+            w = w + _times(dt, dw(local, values, x, currents))
         for target, formula in steps:
             local[target] = _tensor(formula(local, values, x, currents), w)
         if steps:

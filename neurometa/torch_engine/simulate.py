@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import make_dual, unpack_dual
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import EngineError
@@ -16,6 +17,7 @@ from .program import Program, program
 
 __all__ = ["run", "simulate"]
 
+CHUNK = 1000
 Flags = bool | Tensor | Sequence[bool]
 
 
@@ -31,6 +33,7 @@ def simulate(
     stream: torch.Generator | None = None,
     save: Save | None = None,
     checkpoint_every: int | None = None,
+    window: int | None = None,
     compile: bool = False,
 ) -> Trajectory:
     """Run a network over a sequence of inputs, differentiably.
@@ -58,6 +61,9 @@ def simulate(
     checkpoint_every : int, optional
         Keep activations of each ``checkpoint_every``-th step only and recompute the rest in the backward pass;
         about ``sqrt(time)`` is a good value.
+    window : int, optional
+        Take the state as a constant at every ``window``-th step, so that gradients reach back no further than that
+        (truncated back-propagation; what is computed stays the same).
     compile : bool
         Compile the step with ``torch.compile``.
 
@@ -88,6 +94,7 @@ def simulate(
         stream=stream,
         save=save,
         checkpoint_every=checkpoint_every,
+        window=window,
         compile=compile,
     )
 
@@ -104,6 +111,7 @@ def run(
     stream: torch.Generator | None = None,
     save: Save | None = None,
     checkpoint_every: int | None = None,
+    window: int | None = None,
     compile: bool = False,
 ) -> Trajectory:
     """Run a program: `simulate`, for callers inside a compiled function, which cannot look a program up."""
@@ -113,8 +121,12 @@ def run(
     noise = _noise(made, noise, stream, first)
     sequences = {name: inputs[name] for name in made.inputs}
     period = _period(resets)
+    dual = any(unpack_dual(leaf).tangent is not None for leaf in params.values())
+    if dual:
+        params, sequences, noise = _with_tangents(params), _with_tangents(sequences), _with_tangents(noise)
     if state is None:
         state = made.start(params, batch, stream, first)
+        state = State(*map(_with_tangents, state)) if dual else state
         rest = state.x
     else:
         rest = made.activity(params, batch, stream, first) if any(resets) else {}
@@ -129,6 +141,8 @@ def run(
         for t in range(begin, end):
             if resets[t]:
                 state = State(rest, state.w, state.traces)
+            if window and t and t % window == 0:
+                state = State(*({name: value.detach() for name, value in tree.items()} for tree in state))
             now = {name: sequence[t] for name, sequence in sequences.items()}
             state, currents = steps[learns[t]](values, state, now, {name: value[t] for name, value in noise.items()})
             outputs.append(_output(made, state, currents))
@@ -138,21 +152,31 @@ def run(
 
     outputs: list[Tensor] = []
     kept: list[list[Tensor]] = []
-    length = checkpoint_every or n_steps
+    length = checkpoint_every or min(n_steps, CHUNK)
     for begin in range(0, n_steps, length):
         end = min(begin + length, n_steps)
         if checkpoint_every and torch.is_grad_enabled():
             state, new_outputs, new_kept = checkpoint(segment, state, begin, end, use_reentrant=False)  # type: ignore[misc]
         else:
             state, new_outputs, new_kept = segment(state, begin, end)
-        outputs += new_outputs
+        outputs.append(torch.stack(new_outputs))  # many small tensors would take much more memory
         kept += new_kept
     saved = (
         {name: torch.stack(column) for name, column in zip(keep.names, zip(*kept, strict=True), strict=True)}
         if kept
         else {}
     )
-    return Trajectory(torch.stack(outputs), state, saved, tuple(t for t in range(n_steps) if keep.wants(t)))
+    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    return Trajectory(output, state, saved, tuple(t for t in range(n_steps) if keep.wants(t)))
+
+
+def _with_tangents(tree: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give every tensor a tangent, 0 where it has none: a product of one with and one without is very slow in torch."""
+    found = {}
+    for name, value in tree.items():
+        whole = unpack_dual(value).tangent is not None
+        found[name] = value if whole else make_dual(value.contiguous(), torch.zeros_like(value.contiguous()))
+    return found
 
 
 class _Keeper:

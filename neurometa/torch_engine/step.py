@@ -185,7 +185,7 @@ def _population_update(population: Population, dt: float) -> Callable[[Tree, Tre
             for key, reads, function in compiled:
                 old = x[key]
                 value = function(*[sources[kind][name] for kind, name in reads])
-                value = old + dt * value if derivative else value
+                value = (old + value if dt == 1 else old + dt * value) if derivative else value
                 if not isinstance(value, Tensor):
                     value = torch.full_like(old, value)
                 new[key] = value if value.shape == old.shape else value.expand_as(old)

@@ -1,0 +1,64 @@
+"""What every learner whose synapses change step by step shares: what is carried over, and how queries are answered."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..tasks.base import Episode, Part, Task
+from ..torch_engine.program import program
+from ..trajectory import Save, State, Trajectory
+from ..tree import Tree
+from .base import NetworkLearner
+
+__all__ = ["SynapticLearner"]
+
+
+class SynapticLearner(NetworkLearner):
+    """A learner that runs a network through the support set while synapses change."""
+
+    @abstractmethod
+    def run(
+        self,
+        params: Mapping[str, Tensor],
+        part: Part,
+        stream: torch.Generator | None = None,
+        save: Save | None = None,
+        state: State | None = None,
+    ) -> Trajectory:
+        """Run the network over one part of an episode, from a state or the start, keeping what a plan asks for."""
+
+    def adapt(
+        self, params: Mapping[str, Tensor], support: Part, task: Task, stream: torch.Generator | None = None
+    ) -> Tree:
+        """Return the synapses after the support set: ``<projection>.w`` and ``<projection>.<trace>.trace``."""
+        state = self.run(params, support, stream).final
+        weights = {f"{name}.w": w for name, w in state.w.items()}
+        traces = {f"{name}.trace": value for name, value in state.traces.items()}
+        return weights | traces | self._statistics(params, support)
+
+    def predict(
+        self,
+        params: Mapping[str, Tensor],
+        fast: Mapping[str, Tensor],
+        query: Part,
+        stream: torch.Generator | None = None,
+    ) -> Tensor:
+        """Answer queries from the adapted synapses."""
+        # What a synapse has become is a value, not a stored leaf: it does not go through the constraint of its start.
+        own = {name: value for name, value in fast.items() if name.startswith("trunk.")}
+        w = {name.removesuffix(".w"): value for name, value in fast.items() if name.endswith(".w")}
+        traces = {name.removesuffix(".trace"): value for name, value in fast.items() if name.endswith(".trace")}
+        rest = program(self.network).activity(params, query.target.shape[1], stream, query.target)
+        return self.run({**params, **own}, query, stream, state=State(rest, w, traces)).output
+
+    def respond(
+        self, params: Mapping[str, Tensor], episode: Episode, task: Task, stream: torch.Generator | None = None
+    ) -> Tensor:
+        """Answer the scored part; without a query part, the sequence as the network learns from it."""
+        if episode.query is None:
+            return self.run(params, episode.support, stream).output
+        return super().respond(params, episode, task, stream)
