@@ -8,7 +8,7 @@ from types import ModuleType
 
 from .errors import SpecificationError, unknown
 
-__all__ = ["load", "names"]
+__all__ = ["by_class", "load", "names"]
 
 
 def names(package: ModuleType) -> list[str]:
@@ -43,3 +43,18 @@ def load(package: ModuleType, name: str, kind: str):
         if attribute in vars(module):
             return vars(module)[attribute]
     raise SpecificationError(f"{module.__name__} defines neither '{name}' nor '{camel}'; name one of them so")
+
+
+def by_class(package: ModuleType, name: str, kind: str):
+    """Return a class that a module of the package registers, by the name of the class; for ``__getattr__``.
+
+    Raises
+    ------
+    AttributeError
+        If no module registers a class of this name.
+    """
+    for module in names(package) if name[:1].isupper() else ():
+        camel = "".join(word.capitalize() for word in module.split("_"))
+        if name in (camel, camel + kind.capitalize()):
+            return load(package, module, kind)
+    raise AttributeError(f"module '{package.__name__}' has no attribute '{name}'")

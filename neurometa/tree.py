@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .errors import SpecificationError
 
-__all__ = ["Tree", "spread", "stack"]
+__all__ = ["Tree", "spread", "stack", "to_batch"]
 
 Tree = dict[str, Tensor]
 
@@ -56,3 +56,29 @@ def spread(tree: Mapping[str, Tensor], n: int) -> Tree:
         name: leaf.expand(n, *leaf.shape[1:]) if leaf.shape[0] == 1 else leaf.repeat_interleave(n, 0)
         for name, leaf in tree.items()
     }
+
+
+def to_batch(leaf: Tensor, n_axes: int, batch: int) -> Tensor:
+    """Repeat a leaf that has one entry per group of tasks, so that it has one per task; leave any other as it is.
+
+    Parameters
+    ----------
+    leaf : Tensor
+        With ``n_axes`` axes, or with a batch axis in front whose length divides ``batch``.
+    n_axes : int
+        Axes without the batch.
+    batch : int
+        Number of tasks, over all groups.
+
+    Raises
+    ------
+    SpecificationError
+        If the groups do not divide the batch.
+    """
+    if leaf.ndim == n_axes or leaf.shape[0] in (1, batch):
+        return leaf
+    if batch % leaf.shape[0]:
+        raise SpecificationError(
+            f"a leaf has a batch axis of {leaf.shape[0]}, which does not divide the batch, {batch}"
+        )
+    return leaf.repeat_interleave(batch // leaf.shape[0], 0)

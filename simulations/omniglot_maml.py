@@ -1,8 +1,8 @@
 """Name handwritten characters after seeing each once, by gradient meta-learning: MAML, ANIL, Reptile and NIL.
 
-Finn's network (four 3x3 convolutions of 64 channels and stride 2, each normalised; one linear layer) is meta-trained on
-Omniglot, 5-way 1-shot, and tested on characters that it never saw (Finn et al. 2017, arXiv:1703.03400: 98.7 %; Nichol et
-al. 2018, arXiv:1803.02999: Reptile 95.39 %, transductive 97.68 %).
+Finn's network (four 3x3 convolutions of 64 channels and stride 2, each normalised; one linear layer) is meta-trained
+on Omniglot, 5-way 1-shot, and tested on characters that it never saw (Finn et al. 2017, arXiv:1703.03400: 98.7 %;
+Nichol et al. 2018, arXiv:1803.02999: Reptile 95.39 %, transductive 97.68 %).
 
 Published code normalises the queries of a task together, so that they tell each other what is being asked. That column
 is called transductive here. In the other column queries are normalised by the statistics of the support set, which is
@@ -143,10 +143,8 @@ def main(settings: Settings) -> None:
     floor, pixels = task.floor(), task.references()["pixel nearest neighbour"]
     print(f"\naccuracy, {settings.test_tasks} test tasks, 95 % interval over tasks: transductive, by the support set")
     for name, row in rows.items():
-        texts = [
-            f"{row[n]['mean']:.4f} [{row[n]['low']:.4f}, {row[n]['high']:.4f}]" for n in ("transductive", "support")
-        ]
-        print(f"{name:22} {'   '.join(texts)}")
+        columns = [row[norm] for norm in ("transductive", "support")]
+        print(f"{name:22}", *(f"{c['mean']:.4f} [{c['low']:.4f}, {c['high']:.4f}]" for c in columns), sep="  ")
     print(f"{'pixel nearest neighbour':22} {pixels:.4f}\n{'floor (chance)':22} {floor:.4f}")
     record = {"rows": rows, "curves": curves, "floor": floor, "pixel nearest neighbour": pixels}
     write_atomically(settings.run_dir / "table.json", lambda file: file.write(json.dumps(record, indent=1).encode()))

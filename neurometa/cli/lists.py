@@ -146,7 +146,8 @@ class Learners:
         """Print the lists."""
 
         def describe(cls: type) -> dict[str, Any]:
-            own = [f for f in fields(cls) if f.name not in ("network", "trunk")]  # type: ignore[arg-type]
+            fixed = ("network", "trunk", "n_in", "n_out")  # these follow from the task
+            own = [f for f in fields(cls) if f.name not in fixed]  # type: ignore[arg-type]
             return {"what": _first_line(cls), "options": ", ".join(f"{f.name}={f.default}" for f in own)}
 
         found = {name: describe(learners.get(name)) for name in learners.names()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,9 +30,15 @@ def assemble(
     """Build a learner for a task from what a user typed."""
     front = choose.trunk_for(task, trunk, given["trunk"])
     n_in = front.n_features if front else task.n_in
-    description = choose.build_network(network, n_in, task.n_out, rule, given["network"])
     cls = choose.learner_class(learner)
-    return cls(description, front, **options_of("learner", cls, given["learner"], ("network", "trunk")))  # type: ignore[call-arg]
+    if "network" in {field.name for field in fields(cls)}:  # type: ignore[arg-type]
+        first: dict[str, Any] = {"network": choose.build_network(network, n_in, task.n_out, rule, given["network"])}
+    elif rule or given["network"]:
+        raise SpecificationError(f"learner '{learner}' has no network with a rule; leave --rule and network.* out")
+    else:
+        first = {"n_in": n_in, "n_out": task.n_out}
+    first["trunk"] = front
+    return cls(**first, **options_of("learner", cls, given["learner"], tuple(first)))
 
 
 @dataclass

@@ -18,3 +18,8 @@ def names() -> list[str]:
 def get(name: str) -> type[Learner]:
     """Return a learner's class by the name of its module."""
     return discover.load(sys.modules[__name__], name, "learner")
+
+
+def __getattr__(name: str) -> type[Learner]:
+    """Return a class by its own name, such as ``learners.MetaSgdLearner``."""
+    return discover.by_class(sys.modules[__name__], name, "learner")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +26,15 @@ class Learner(ABC):
     """Base of every learner. Final classes are frozen dataclasses of settings, one file each.
 
     The loss belongs to the task, so every method that needs it takes the task.
+
+    Class attributes
+    ----------------
+    takes_groups : bool
+        Whether a parameter with a batch axis may have one entry per group of tasks (a seed, or a candidate of a
+        population) instead of one per task; it saves the copies.
     """
+
+    takes_groups: ClassVar[bool] = False
 
     @abstractmethod
     def init(

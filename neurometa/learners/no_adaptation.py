@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ class NoAdaptationLearner(NetworkLearner):
     trunk : ConvTrunk, optional
         In front of ``stimulus``.
     """
+
+    takes_groups: ClassVar[bool] = True
 
     network: Network
     trunk: ConvTrunk | None = None

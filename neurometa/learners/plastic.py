@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +37,8 @@ class PlasticLearner(SynapticLearner):
     compile : bool
         Compile the step; pays on long episodes and long runs.
     """
+
+    takes_groups: ClassVar[bool] = True
 
     network: Network
     trunk: ConvTrunk | None = None

@@ -49,8 +49,8 @@ def meta_train_seeds(
 
     Seeds x tasks form the batch. Each run has its own parameters, tasks, validation, optimiser and run folder, and
     equals the run of `meta_train` with that seed to rounding (1e-12 per iteration in float64). It pays where a single
-    run leaves the machine idle between small operations. Every task gets a copy of its run's weights, so a
-    convolutional trunk takes more memory and time this way than one seed after another.
+    run leaves the machine idle between small operations. A convolutional trunk gets a copy for every task this way,
+    and is faster one seed after another.
 
     Parameters
     ----------
@@ -161,7 +161,8 @@ class Bundle:
         episode = join([drawn.get(id(loop), drawn[id(behind[0])]) for loop in self.loops])
         learned = stack([loop.learned for loop in self.loops])
         leaves = {name: leaf.requires_grad_() for name, leaf in learned.items()}
-        params = {**self._fixed(), **spread(leaves, n_tasks)} if len(self.loops) > 1 else self._alone(leaves)
+        each = leaves if self.plan.learner.takes_groups else spread(leaves, n_tasks)
+        params = {**self._fixed(), **each} if len(self.loops) > 1 else self._alone(leaves)
         losses = self.plan.learner.loss(params, episode, self.plan.task).view(len(self.loops), n_tasks).mean(1)
         found = torch.autograd.grad(losses.sum(), [*leaves.values()], allow_unused=True)
         slopes = [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), found, strict=True)]
@@ -175,11 +176,13 @@ class Bundle:
 
     def _fixed(self) -> Tree:
         """Return what is not learned: once where all runs have the same, else an entry per task."""
-        first, found = self.loops[0].fixed, {}
+        first: Tree = self.loops[0].fixed
+        found: Tree = {}
         for name, leaf in first.items():
             others = [loop.fixed[name] for loop in self.loops]
             alike = all(torch.equal(leaf, other) for other in others[1:])
-            found[name] = leaf if alike else torch.stack(others).repeat_interleave(self.plan.n_tasks, 0)
+            each = {name: leaf} if alike else stack([{name: other} for other in others])
+            found |= each if alike or self.plan.learner.takes_groups else spread(each, self.plan.n_tasks)
         return found
 
     def _alone(self, leaves: Tree) -> Tree:

@@ -187,7 +187,7 @@ class Loop:
         def losses(params: Mapping[str, torch.Tensor], copies: int = 1) -> torch.Tensor:
             if copies == 1:
                 return plan.learner.loss({**self.fixed, **params}, episode, plan.task, noise)
-            each = spread(params, plan.n_tasks)  # (copies*batch, ...)
+            each = params if plan.learner.takes_groups else spread(params, plan.n_tasks)  # (copies*batch, ...)
             return plan.learner.loss({**self.fixed, **each}, tile(episode, copies), plan.task, noise)
 
         def adapted(params: Mapping[str, torch.Tensor]) -> tuple[Tree, torch.Tensor]:

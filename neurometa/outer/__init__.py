@@ -17,3 +17,8 @@ def names() -> list[str]:
 def get(name: str) -> type[Outer]:
     """Return an outer algorithm's class by the name of its module."""
     return discover.load(sys.modules[__name__], name, "outer algorithm")
+
+
+def __getattr__(name: str) -> type[Outer]:
+    """Return a class by its own name, such as ``outer.CmaEs``."""
+    return discover.by_class(sys.modules[__name__], name, "outer algorithm")

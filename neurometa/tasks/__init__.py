@@ -20,7 +20,4 @@ def get(name: str) -> type[Task]:
 
 def __getattr__(name: str) -> type[Task]:
     """Return a task's class by its own name, ``tasks.Volatility``."""
-    for module in names() if name[:1].isupper() else ():
-        if "".join(word.capitalize() for word in module.split("_")) == name:
-            return get(module)
-    raise AttributeError(f"module 'neurometa.tasks' has no attribute '{name}'")
+    return discover.by_class(sys.modules[__name__], name, "task")

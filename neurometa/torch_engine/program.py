@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import EngineError
 from ..spec import Leaf, Network, Population, Projection, Trace
 from ..trajectory import State
-from ..tree import Tree
+from ..tree import Tree, to_batch
 from .compiled import compiled
 from .masks import mask_of
 from .params import check_leaf, constrain_leaf, draw
@@ -41,6 +41,9 @@ class Program:
             p.name: p.size for p in network.populations if any("noise" in e.names for e in p.expressions.values())
         }
         self.static = [(p.label, efficacy_function(network, p)) for p in network.projections if p.static]
+        #: projections whose efficacy alone is used in a step, and those whose rule reads a static efficacy
+        self._shared = {p.label for p in network.projections if p.static and not p.rule}
+        self._watched = [p.label for p in network.projections if p.static and p.rule]
         self.foldable = not any(p.efficacy_expression.names & set(p.modulators) for p in network.projections)
         self.output = network.output
         self.steps: dict[bool, Step] = {flag: make_step(network, flag) for flag in (False, True)}
@@ -81,7 +84,9 @@ class Program:
         items : bool
             Activity has an axis of independent items after the batch, ``(batch, items, n)``.
         like : Tensor, optional
-            Gives masks their device and number format; default: the parameters.
+            A sequence of the episode, ``(time, batch, n)``: gives masks their device and number format, and says to
+            how many tasks leaves with one entry per group of tasks are spread. A static efficacy stays as it is: its
+            product takes a whole group at once.
 
         Returns
         -------
@@ -89,14 +94,19 @@ class Program:
             Constrained values by name, and ``"<projection>.efficacy"`` where the efficacy never changes.
         """
         values = self.constrain(params)
-        for name, leaf in self.leaves.items() if items else ():
-            if len(leaf.shape) == 1 and name in values and values[name].ndim == 2:
-                values[name] = values[name].unsqueeze(1)  # (batch, 1, n)
         for label in self._masks:
             values[f"{label}.mask"] = self._mask(label, like if like is not None else next(iter(values.values())))
         for label, efficacy in self.static:
             if f"{label}.w" in values:
                 values[f"{label}.efficacy"] = efficacy(values, values[f"{label}.w"], {}, {})
+        for name, leaf in self.leaves.items() if like is not None else ():
+            if name in values and name.rpartition(".")[0] not in self._shared:
+                values[name] = to_batch(values[name], len(leaf.shape), like.shape[1])  # type: ignore[union-attr]
+        for label in self._watched if like is not None else ():
+            values[f"{label}.efficacy"] = to_batch(values[f"{label}.efficacy"], 2, like.shape[1])  # type: ignore[union-attr]
+        for name, leaf in self.leaves.items() if items else ():
+            if len(leaf.shape) == 1 and name in values and values[name].ndim == 2:
+                values[name] = values[name].unsqueeze(1)  # (batch, 1, n)
         return values
 
     def start(
@@ -115,7 +125,7 @@ class Program:
         for label, size, own in self._synapses:
             weight = self._value(f"{label}.w", params, batch, stream, like)
             weight = weight * self._mask(label, like) if label in self._masks else weight
-            w[label] = weight.expand(batch, *size)
+            w[label] = to_batch(weight, 2, batch).expand(batch, *size)
             traces.update({name: like.new_full((batch, *axes), init) for name, axes, init in own})
         return State(self.activity(params, batch, stream, like), w, traces)
 
@@ -124,7 +134,7 @@ class Program:
         x = {"one.x": like.new_ones(batch, 1)}
         for key, size, start in self._starts:
             if isinstance(start, str):
-                x[key] = self._value(start, params, batch, stream, like).expand(batch, size)
+                x[key] = to_batch(self._value(start, params, batch, stream, like), 1, batch).expand(batch, size)
             else:
                 x[key] = like.new_full((batch, size), start)
         return x

@@ -219,7 +219,7 @@ def _answer(made, params, sequences, noise, period, state, compile) -> Trajector
 
     folded = {name: fold(sequence) for name, sequence in sequences.items()}
     folded_noise = {name: fold(value) for name, value in noise.items()}
-    first = next(iter(folded.values()))
+    first = next(iter(folded.values()))  # (period, batch, items, n)
     n_items = first.shape[2]
     values = made.prepare(params, items=True, like=first)
     state = state._replace(x={key: v.unsqueeze(1).expand(-1, n_items, -1) for key, v in state.x.items()})

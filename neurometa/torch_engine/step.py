@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import EngineError
 from ..spec import Network, Population, Projection
 from ..trajectory import State
-from ..tree import Tree
+from ..tree import Tree, to_batch
 from .ops import TORCH
 from .plasticity import make_update
 
@@ -97,6 +97,9 @@ def make_step(network: Network, learn: bool = True) -> Step:
 def _drive(efficacy: Tensor, x: Tensor, total: Tensor | None) -> Tensor:
     if efficacy.ndim == 2:
         part = F.linear(x, efficacy)  # (batch, [items,] post)
+    elif efficacy.shape[0] != x.shape[0]:  # one efficacy per group of tasks
+        part = torch.matmul(x.reshape(efficacy.shape[0], -1, x.shape[-1]), efficacy.mT)
+        part = part.reshape(*x.shape[:-1], -1)  # (batch, [items,] post)
     elif x.ndim == 2:
         part = torch.matmul(efficacy, x.unsqueeze(-1)).squeeze(-1)  # (batch, post)
     else:
@@ -107,6 +110,7 @@ def _drive(efficacy: Tensor, x: Tensor, total: Tensor | None) -> Tensor:
 def _with_bias(total: Tensor | None, bias: Tensor | None, like: Tensor) -> Tensor:
     if bias is None:
         return torch.zeros_like(like) if total is None else total
+    bias = to_batch(bias, 1, like.shape[0])
     if bias.ndim == 2 and like.ndim == 3:
         bias = bias.unsqueeze(1)  # (batch, 1, post)
     return bias.expand_as(like) if total is None else total + bias

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..spec import ConvTrunk
-from ..tree import Tree
+from ..tree import Tree, to_batch
 
 __all__ = ["apply_trunk", "init_trunk", "trunk_statistics"]
 
@@ -69,6 +69,9 @@ def trunk_statistics(trunk: ConvTrunk, params: Mapping[str, Tensor], stimulus: T
 
 def _forward(trunk: ConvTrunk, params: Mapping[str, Tensor], stimulus: Tensor) -> tuple[Tensor, Tree]:
     statistics: Tree = {}
+    params = {
+        name: to_batch(leaf, _n_axes(name), stimulus.shape[1]) for name, leaf in params.items() if "trunk." in name
+    }
     x = stimulus.transpose(0, 1).unflatten(-1, trunk.image_shape).movedim(2, -1)  # (batch, time, height, width, c)
     x = x.to(torch.bfloat16 if trunk.precision == "bfloat16" else x.dtype)
     for i in range(len(trunk.channels)):
@@ -90,6 +93,10 @@ def _forward(trunk: ConvTrunk, params: Mapping[str, Tensor], stimulus: Tensor) -
     elif trunk.out == "unit":
         features = features / features.norm(dim=-1, keepdim=True).clamp_min(1e-6)
     return features, statistics
+
+
+def _n_axes(name: str) -> int:
+    return 4 if name.endswith(".w") else 1
 
 
 def _convolve(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
