@@ -1,4 +1,4 @@
-"""Where does the meta-knowledge live: in the weights, in the learning rule, or in the neuromodulator?
+"""Where meta-knowledge lives: weights, learning rule and neuromodulator, learned or frozen in every combination.
 
 What the outer loop learns has three parts (Doya 2002, doi:10.1016/S0893-6080(02)00044-8): w0 (initial weights and every
 synapse that does not change within a task), the rule (its coefficients), and the modulator (the synapses that compute

@@ -20,6 +20,8 @@ SMOKE = {
     "volatility.py": ("runs/volatility-smoke", "volatility.png"),
     "omniglot_plasticity.py": ("runs/omniglot-smoke", "omniglot.png"),
     "sinusoid_maml.py": ("runs/sinusoid-smoke", ""),
+    "omniglot_maml.py": ("runs/omniglot-maml-smoke", "omniglot_maml.png"),
+    "allocation.py": ("runs/allocation-smoke", "allocation.png"),
 }
 
 

@@ -205,8 +205,9 @@ class InnerLoop(NetworkLearner):
         else:
             create = order == 2 and torch.is_grad_enabled()
             with torch.enable_grad():
-                # A view, because detach would drop the tangents of forward mode.
-                leaves = {k: w if w.requires_grad else w.view_as(w).requires_grad_() for k, w in fast.items()}
+                # A view, because detach would drop the tangents of forward mode. Always one: an expanded leaf made
+                # without gradients says that it requires one, and would silently get none.
+                leaves = {name: w.view_as(w).requires_grad_() for name, w in fast.items()}
                 found = torch.autograd.grad(loss(leaves), [*leaves.values()], create_graph=create, allow_unused=True)
             each = zip(fast.items(), found, strict=True)
             slopes = {name: torch.zeros_like(w) if slope is None else slope for (name, w), slope in each}
@@ -239,7 +240,12 @@ def _items(part: Part, k: int, size: int) -> Part:
     n_steps = part.target.shape[0]
     if not 0 < size < n_steps:
         return part
-    begin = k % (n_steps // size) * size
-    times = slice(begin, begin + size)
-    inputs = {name: sequence[times] for name, sequence in part.inputs.items()}
-    return Part(inputs, part.target[times], part.weight[times], part.learn, part.reset[times])
+    begin = k * size % n_steps
+    end, rest = begin + size, max(0, begin + size - n_steps)  # the rest is taken from the front again
+
+    def take(sequence: Tensor) -> Tensor:
+        return torch.cat([sequence[begin:], sequence[:rest]]) if rest else sequence[begin:end]
+
+    inputs = {name: take(sequence) for name, sequence in part.inputs.items()}
+    reset = (*part.reset, *part.reset)[begin:end]
+    return part._replace(inputs=inputs, target=take(part.target), weight=take(part.weight), reset=reset)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.forward_ad import make_dual, unpack_dual
 
 from ..errors import EngineError, SpecificationError
 from ..spec import ConvTrunk, Network
@@ -134,21 +135,22 @@ class OnlineLearner(SynapticLearner):
         outer = torch.is_grad_enabled()
         labels = [p.label for p in self.network.plastic]
         with torch.enable_grad():
-            # A view, because detach would drop the tangents of forward mode.
-            w = {k: v if v.requires_grad else v.view_as(v).requires_grad_() for k, v in state.w.items()}
+            # A view of its own for this step: the same tensor may have acted in steps before, where nothing learned,
+            # and the gradient must not reach them. No detach, which would drop the tangents of forward mode.
+            w = {k: v.view_as(v).requires_grad_() for k, v in state.w.items()}
             new, currents = made.step(self.uses_rule)(values, State(state.x, w, state.traces), now, {})
             loss = 0.5 * new.x[self._objective].square().sum()  # type: ignore[attr-defined]
             found = torch.autograd.grad(loss, [w[k] for k in labels], create_graph=outer, allow_unused=True)
         if not outer:  # nobody differentiates further
-            new = State(*({name: value.detach() for name, value in tree.items()} for tree in new))
-            currents = {name: value.detach() for name, value in currents.items()}
+            new = State(*({name: _without_graph(value) for name, value in tree.items()} for tree in new))
+            currents = {name: _without_graph(value) for name, value in currents.items()}
         m: Tensor | float = new.x[f"{self.modulator}.x"].unsqueeze(-1) if self.modulator else 1.0  # (batch, 1, 1)
         rate = F.softplus(params[RATE])  # ([batch,] 1, 1)
         moved = {}
         for projection, slope in zip(self.network.plastic, found, strict=True):
             value = new.w[projection.label]
             if DECAY in params:
-                value = (1 - torch.sigmoid(params[DECAY]) * m) * value
+                value = value - torch.sigmoid(params[DECAY]) * m * state.w[projection.label]
             if slope is not None:
                 value = value - rate * m * slope
             if projection.limits is not None:
@@ -159,3 +161,9 @@ class OnlineLearner(SynapticLearner):
             mask = values.get(f"{projection.label}.mask")
             moved[projection.label] = value if mask is None else value * mask
         return State(new.x, {**new.w, **moved}, new.traces), currents
+
+
+def _without_graph(value: Tensor) -> Tensor:
+    """Detach from reverse mode and keep the tangent of forward mode, which ``detach`` would drop."""
+    tangent = unpack_dual(value).tangent
+    return value.detach() if tangent is None else make_dual(value.detach(), tangent.detach())

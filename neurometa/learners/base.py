@@ -16,7 +16,7 @@ from ..torch_engine.params import init_params
 from ..torch_engine.trunk import apply_trunk, init_trunk, trunk_statistics
 from ..tree import Tree
 
-__all__ = ["GROUPS", "Learner", "NetworkLearner"]
+__all__ = ["GROUPS", "Learner", "NetworkLearner", "trunk_groups"]
 
 #: What the outer loop may learn.
 GROUPS = ("w0", "rule", "modulator", "trunk")
@@ -83,6 +83,14 @@ class Learner(ABC):
         return task.loss(self.respond(params, episode, task, stream), episode.scored)
 
 
+def trunk_groups(trunk: ConvTrunk | None) -> dict[str, str]:
+    """Return the group of every parameter of a trunk."""
+    if trunk is None:
+        return {}
+    kinds = ("w", "b", *(() if trunk.norm == "none" else ("scale", "shift")))
+    return {f"trunk.{i}.{kind}": "trunk" for i in range(len(trunk.channels)) for kind in kinds}
+
+
 class NetworkLearner(Learner):
     """A learner over a network description with an optional trunk in front of its ``stimulus``.
 
@@ -117,12 +125,7 @@ class NetworkLearner(Learner):
         """Return the learned groups of trunk and network."""
         leaves = self.network.leaves.items()
         found = {name: leaf.group for name, leaf in leaves if leaf.param.learned and not leaf.param.per_episode}
-        if self.trunk is not None:
-            layers, norm = range(len(self.trunk.channels)), self.trunk.norm != "none"
-            found |= {
-                f"trunk.{i}.{k}": "trunk" for i in layers for k in ("w", "b", *(("scale", "shift") if norm else ()))
-            }
-        return found
+        return found | trunk_groups(self.trunk)
 
     def _inputs(self, params: Mapping[str, Tensor], part: Part) -> Mapping[str, Tensor]:
         """Return a part's inputs with the stimulus seen through the trunk."""

@@ -151,7 +151,7 @@ def _conjugate_gradients(
         length = torch.where(curvature > 0, size / curvature, torch.zeros_like(size))  # solved, or not positive: stop
         x = _add(x, length, direction)
         rest = _add(rest, -length, image)
-        new = _dot(rest, rest)
+        new = torch.where(length > 0, _dot(rest, rest), torch.zeros_like(size))  # 0: no further step is taken
         turn = torch.where(size > 0, new / size, torch.zeros_like(size))
         direction = _add(rest, turn, direction)
         size = new

@@ -42,8 +42,8 @@ class NoAdaptationLearner(NetworkLearner):
         self._check_trunk()
 
     def groups(self) -> dict[str, str]:
-        """Return the learned groups, without the parameters of rules."""
-        return {name: group for name, group in super().groups().items() if ".rule." not in name}
+        """Return the learned groups without ``rule``: neither parameters of rules nor plastic strengths."""
+        return {name: group for name, group in super().groups().items() if group != "rule"}
 
     def adapt(
         self, params: Mapping[str, Tensor], support: Part, task: Task, stream: torch.Generator | None = None

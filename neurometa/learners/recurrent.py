@@ -23,7 +23,7 @@ from ..tasks.base import Episode, Part, Task
 from ..torch_engine.trunk import apply_trunk, init_trunk, trunk_statistics
 from ..tree import Tree
 from ._cells import CELLS, Memory, affine, run_cell
-from .base import Learner
+from .base import Learner, trunk_groups
 
 __all__ = ["RecurrentLearner", "n_hidden_for"]
 
@@ -110,11 +110,7 @@ class RecurrentLearner(Learner):
 
     def groups(self) -> dict[str, str]:
         """Return ``w0`` for cell and readout, ``trunk`` for the trunk."""
-        found = dict.fromkeys(self._shapes, "w0")
-        if self.trunk is not None:
-            kinds = ("w", "b", *(() if self.trunk.norm == "none" else ("scale", "shift")))
-            found |= {f"trunk.{i}.{kind}": "trunk" for i in range(len(self.trunk.channels)) for kind in kinds}
-        return found
+        return dict.fromkeys(self._shapes, "w0") | trunk_groups(self.trunk)
 
     def adapt(
         self, params: Mapping[str, Tensor], support: Part, task: Task, stream: torch.Generator | None = None

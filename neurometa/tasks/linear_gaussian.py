@@ -20,7 +20,7 @@ from .base import Episode, Part, Task, check_split
 
 __all__ = ["LinearGaussian"]
 
-DESIGNS = 4000
+DESIGNS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +126,13 @@ class LinearGaussian(Task):
     ) -> Episode:
         """Draw ``n`` tasks (see `Task.sample`); ``info`` holds ``w``, ``(batch, n_dim)``."""
         check_split(split)
-        dtype = dtype or torch.get_default_dtype()
         own = generator(int(torch.randint(2**62, (), generator=stream)), split)
         n_points = self.n_shot + self.n_query
         shapes = ((n, self.n_dim), (n_points, n, self.n_dim), (n_points, n, 1))
-        deviation, x, disturbance = (torch.randn(shape, generator=own, dtype=torch.double) for shape in shapes)
+        drawn = (torch.randn(shape, generator=own) for shape in shapes)
+        deviation, x, disturbance = (value.to(device=device, dtype=dtype) for value in drawn)
         w = deviation.new_tensor(self.prior_mean()) + self.spread * deviation  # (batch, n_dim)
         y = (x * w).sum(-1, keepdim=True) + self.noise * disturbance  # (time, batch, 1)
-        w, x, y = (value.to(device=device, dtype=dtype) for value in (w, x, y))
         support = self._part(x[: self.n_shot], y[: self.n_shot], shown=True)
         query = self._part(x[self.n_shot :], y[self.n_shot :], shown=False)
         return Episode(support, query, {"w": w})
@@ -161,8 +160,8 @@ class LinearGaussian(Task):
     def ceiling(self) -> float:
         """Return the error of the posterior mean (ridge regression towards the prior mean, strength noise²/spread²).
 
-        Given the support points it is exact; the average over them is taken over 4,000 fixed draws, with a standard
-        error of .15 % at the standard settings.
+        Given the support points it is exact; the average over them is taken over 20,000 fixed draws, with a standard
+        error of .07 % at the standard settings.
         """
         return _posterior_error(self)[0]
 
@@ -194,7 +193,7 @@ class LinearGaussian(Task):
 def _posterior_error(task: LinearGaussian, n: int = DESIGNS, seed: int = 0) -> tuple[float, float]:
     """Return the expected loss of the posterior mean over ``n`` support sets, and its standard error."""
     own = generator(seed, "ceiling")
-    x = torch.randn(n, task.n_shot, task.n_dim, generator=own, dtype=torch.double)
+    x = torch.randn(n, task.n_shot, task.n_dim, generator=own)
     s2, noise2 = task.spread**2, task.noise**2
     seen = torch.linalg.svdvals(x).square()  # (n, min(n_shot, n_dim)); the support says nothing about other directions
     variance = s2 * (noise2 / (noise2 + s2 * seen)).sum(1) + s2 * (task.n_dim - seen.shape[1])

@@ -72,8 +72,10 @@ def _forward(trunk: ConvTrunk, params: Mapping[str, Tensor], stimulus: Tensor) -
     params = {
         name: to_batch(leaf, _n_axes(name), stimulus.shape[1]) for name, leaf in params.items() if "trunk." in name
     }
-    x = stimulus.transpose(0, 1).unflatten(-1, trunk.image_shape).movedim(2, -1)  # (batch, time, height, width, c)
-    x = x.to(torch.bfloat16 if trunk.precision == "bfloat16" else x.dtype)
+    images = stimulus.flatten(0, 1).unflatten(-1, trunk.image_shape)
+    dtype = torch.bfloat16 if trunk.precision == "bfloat16" else stimulus.dtype
+    images = images.to(dtype, memory_format=torch.channels_last)  # the fast layout on a CPU
+    x = images.permute(0, 2, 3, 1).unflatten(0, stimulus.shape[:2])  # (time, batch, height, width, c)
     for i in range(len(trunk.channels)):
         own = {name: params[f"trunk.{i}.{name}"] for name in ("w", "b")}
         x = _convolve(x, own["w"], own["b"])
@@ -87,7 +89,7 @@ def _forward(trunk: ConvTrunk, params: Mapping[str, Tensor], stimulus: Tensor) -
                 x, used = _by_task(x, scale, shift, known, stimulus.dtype)
                 statistics |= dict(zip(names, used, strict=True))
         x = torch.tanh(x) if trunk.activation == "tanh" else torch.relu(x)
-    features = x.movedim(-1, 2).flatten(2).transpose(0, 1).to(stimulus.dtype)  # (time, batch, n_features)
+    features = x.movedim(-1, 2).flatten(2).to(stimulus.dtype)  # (time, batch, n_features)
     if trunk.out == "tanh":
         features = torch.tanh(features)
     elif trunk.out == "unit":
@@ -100,21 +102,21 @@ def _n_axes(name: str) -> int:
 
 
 def _convolve(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-    """Convolve ``(batch, time, height, width, c)``, 3x3, stride 2, padding 1."""
+    """Convolve ``(time, batch, height, width, c)``, 3x3, stride 2, padding 1."""
     w, b = w.to(x.dtype), b.to(x.dtype)
-    if w.ndim == 4 and b.ndim == 1:  # a view of channels last, the fast layout on a CPU
-        images = x.flatten(0, 1).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(images, w, b, stride=2, padding=1).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
+    if w.ndim == 4 and b.ndim == 1:
+        images = F.conv2d(x.flatten(0, 1).permute(0, 3, 1, 2), w, b, stride=2, padding=1)
+        return images.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
     # A kernel per task: patches times weights, one matrix product for all tasks.
-    batch, time, height, width, c = x.shape
+    time, batch, height, width, c = x.shape
     rows, columns = (height + 1) // 2, (width + 1) // 2
-    padded = F.pad(x, (0, 0, 1, 1, 1, 1))
+    padded = F.pad(x.transpose(0, 1), (0, 0, 1, 1, 1, 1))
     patches = [padded[:, :, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] for i in range(3) for j in range(3)]
     kernels = w if w.ndim == 5 else w.expand(batch, *w.shape)
     matrix = kernels.permute(0, 3, 4, 2, 1).flatten(1, 3)  # (batch, 9*c, post)
     out = torch.cat(patches, -1).reshape(batch, time * rows * columns, 9 * c) @ matrix  # (batch, places, post)
     bias = b if b.ndim == 1 else b.unsqueeze(1)
-    return (out + bias).unflatten(1, (time, rows, columns))
+    return (out + bias).unflatten(1, (time, rows, columns)).transpose(0, 1)
 
 
 def _by_image(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -133,12 +135,12 @@ def _by_task(
     """Normalise every channel over all images of a task, in full precision; return what was used too."""
     full = x.to(dtype)
     if known is None:
-        mean = full.mean((1, 2, 3))  # (batch, c)
-        known = mean, (full - _per_task(mean)).square().mean((1, 2, 3))
+        mean = full.mean((0, 2, 3))  # (batch, c)
+        known = mean, (full - _per_task(mean)).square().mean((0, 2, 3))
     factor = torch.rsqrt(_per_task(known[1]) + EPSILON) * _per_task(scale)
     return ((full - _per_task(known[0])) * factor + _per_task(shift)).to(x.dtype), known
 
 
 def _per_task(leaf: Tensor) -> Tensor:
-    """Give ``(c,)`` or ``(batch, c)`` the axes of ``(batch, time, height, width, c)``."""
-    return leaf if leaf.ndim == 1 else leaf[:, None, None, None]
+    """Give ``(c,)`` or ``(batch, c)`` the axes of ``(time, batch, height, width, c)``."""
+    return leaf if leaf.ndim == 1 else leaf[:, None, None]

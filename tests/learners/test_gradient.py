@@ -13,6 +13,10 @@ from torch import nn
 from neurometa import ConvTrunk, GradientLearner, learners, rules
 from neurometa.errors import EngineError, SpecificationError
 from neurometa.learners.gradient import RATE
+from neurometa.outer import Backprop
+from neurometa.outer.base import Problem
+from neurometa.outer.forward import Forward
+from neurometa.outer.reptile import Reptile
 from neurometa.spec import Network, Normal, Param, Population, Projection, Random
 from neurometa.tasks.base import Episode, Part
 from neurometa.tree import spread, stack
@@ -102,6 +106,30 @@ def test_the_closed_form_that_tells_maml_from_fomaml(task, slopes, order, steps)
     torch.testing.assert_close(whole, (1 - a) ** (steps * order) * (theta - c).sum(0), rtol=1e-13, atol=1e-13)
 
 
+def test_the_closed_form_separates_maml_fomaml_and_reptile(task, point, towards, gradient):
+    """Loss |theta - c|^2/2, rate a, one step: (1 - a)^2 (theta - c), (1 - a)(theta - c), and a(theta - c)."""
+    a, c = 0.3, torch.tensor([[1.0, 2.0], [-0.5, 4.0]], dtype=F64)
+    episode, found = towards(c), {}
+    for order in (1, 2):
+        learner = GradientLearner(point, rate=a, order=order)
+        params = init(learner)
+        found[order] = gradient(Backprop(), learner, params, task, episode, ["model.theta"])["model.theta"]
+    away = params["model.theta"] - c.mean(0)
+    torch.testing.assert_close(found[2], (1 - a) ** 2 * away, rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(found[1], (1 - a) * away, rtol=1e-13, atol=1e-13)
+
+    def adapted(p):
+        fast = learner.adapt({**params, **p}, episode.support, task)
+        return fast, task.loss(learner.predict({**params, **p}, fast, episode.query), episode.query)
+
+    outer, theta = Reptile(lr=0.5, anneal=False), {"model.theta": params["model.theta"]}
+    moved, _, metrics = outer.step(theta, outer.init(theta), Problem(lambda p: adapted(p)[1], 0, 1, adapted))
+    direction = (theta["model.theta"] - moved["model.theta"]) / 0.5
+    torch.testing.assert_close(direction, a * away, rtol=1e-13, atol=1e-13)
+    after = ((1 - a) * (theta["model.theta"] - c)).square().sum(-1).mean() / 2
+    assert metrics["loss"] == pytest.approx(float(after), rel=1e-13)
+
+
 @BOTH
 @pytest.mark.parametrize("order", [1, 2])
 def test_all_tasks_at_once_equal_the_loop_over_tasks(task, episode, slopes, network, order):
@@ -151,6 +179,85 @@ def test_the_meta_gradient_equals_central_differences(task, episode, slopes, dif
     assert exact[RATE].abs() > 1e-3  # the inner rate is learned too
     first = GradientLearner(network, steps=steps, rate=0.15, order=1, learn_rate=True)
     assert relative(slopes(lambda p: first.loss(p, episode, task).mean(), params), numeric) > 1e-2
+
+
+ADAM = {"inner": "adam", "steps": 3, "rate": 0.05}
+VARIANTS = pytest.mark.parametrize(
+    "options",
+    [{"steps": 2}, ADAM, {**ADAM, "beta1": 0.9}, {"steps": 3, "minibatch": 3}],
+    ids=["sgd", "adam", "adam with momentum", "minibatch"],
+)
+
+
+@BOTH
+@VARIANTS
+def test_forward_mode_and_central_differences_agree_with_every_inner_loop(
+    task, episode, shaken, exact, network, options
+):
+    learner = GradientLearner(network, learn_rate=True, **options)
+    params = shaken(learner, seed=3)  # Adam's step jumps where an inner gradient changes its sign: not here
+    names = [next(name for name in params if "head" in name), RATE]
+    found = exact(learner, params, task, episode, names)
+    assert all(leaf.abs().max() > 1e-4 for leaf in found.values())
+
+
+@BOTH
+def test_forward_mode_of_first_order_is_first_order(task, episode, shaken, gradient, relative, network):
+    learner = GradientLearner(network, learn_rate=True, steps=2, order=1)
+    params = shaken(learner)
+    names = [next(name for name in params if "head" in name), RATE]
+    a, b = (gradient(outer, learner, params, task, episode, names) for outer in (Forward(), Backprop()))
+    assert relative(a, b) < 1e-10
+
+
+@BOTH
+@VARIANTS
+def test_every_task_is_alone_in_every_inner_loop(task, episode, per_task, network, options):
+    # Adam divides by the root of what may be small: 1e-10
+    per_task(GradientLearner(network, **options), task, episode, 1e-10 if "inner" in options else 1e-12)
+
+
+@pytest.mark.parametrize("beta1", [0.0, 0.9])
+def test_the_inner_adam_is_adam(task, episode, beta1):
+    learner = GradientLearner(Net(), inner="adam", beta1=beta1, steps=7, rate=0.05)
+    params = init(learner)
+    fast = learner.adapt(params, episode.support, task)
+    for i in range(5):
+        own, mine = alone(episode.support, i), Net()
+        optimiser = torch.optim.Adam(mine.parameters(), lr=0.05, betas=(beta1, 0.999), eps=1e-8)
+        for _ in range(7):
+            optimiser.zero_grad()
+            task.loss(mine(own.inputs["stimulus"].flatten(0, 1)).unflatten(0, (4, 1)), own).sum().backward()
+            optimiser.step()
+        for name, leaf in mine.named_parameters():
+            torch.testing.assert_close(fast[f"model.{name}"][i], leaf.detach(), rtol=1e-6, atol=1e-6)
+            assert (leaf - params[f"model.{name}"]).abs().max() > 0.05
+
+
+def test_an_inner_gradient_of_zero_is_no_obstacle_to_adam(task, point, towards, gradient):
+    learner = GradientLearner(point, inner="adam", steps=3)
+    params = init(learner)
+    for c in (params["model.theta"], params["model.theta"] + 1e-12):
+        found = gradient(Backprop(), learner, params, task, towards(c[None]), params)
+        assert all(leaf.isfinite().all() for leaf in found.values())
+    fast = learner.adapt(params, towards(params["model.theta"][None]).support, task)
+    assert torch.equal(fast["model.theta"][0], params["model.theta"])
+
+
+@pytest.mark.parametrize(("size", "seen"), [(0, 5), (5, 5), (9, 5), (1, 1), (2, 2), (3, 3)])
+def test_a_minibatch_takes_the_support_in_turn_and_leaves_nothing_out(task, point, size, seen):
+    a, steps = 0.3, 7
+    c = torch.randn(5, 2, 2, generator=torch.Generator().manual_seed(0), dtype=F64)  # (time, batch, n)
+    on, ones = torch.ones(5, dtype=torch.bool), torch.ones(5, 2, dtype=F64)
+    part = Part({"stimulus": torch.zeros(5, 2, 3, dtype=F64)}, c, ones, on, on)
+    learner = GradientLearner(point, rate=a, steps=steps, minibatch=size)
+    params = init(learner)
+    theta = params["model.theta"].expand(2, 2)
+    for k in range(steps):
+        shown = [(k * seen + i) % 5 for i in range(seen)]
+        theta = theta - a * (theta - c[shown].mean(0))
+    found = learner.adapt(params, part, task)["model.theta"]
+    torch.testing.assert_close(found, theta, rtol=1e-13, atol=1e-13)
 
 
 @BOTH
@@ -280,6 +387,9 @@ def test_groups_and_settings(task, episode):
         ({"order": 3}, "order is 3; allowed: 1"),
         ({"rate": 0.0}, "rate 0.0 and steps 1 must be above 0"),
         ({"steps": 0}, "must be above 0"),
+        ({"inner": "adagrad"}, "GradientLearner: inner is 'adagrad'; allowed: 'sgd', 'adam'"),
+        ({"beta1": 1.0}, r"beta1 1.0 must lie in \[0, 1\) and minibatch 0 be 0 or more"),
+        ({"minibatch": -1}, r"beta1 0.0 must lie in \[0, 1\) and minibatch -1 be 0 or more"),
     ):
         with pytest.raises(SpecificationError, match=message):
             GradientLearner(curved(), **options)
