@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from ..errors import SpecificationError
 from ..streams import generator
-from .base import Episode, Part, Task, check_split
+from ._regression import Regression, points
+from .base import Episode, check_split
 
 __all__ = ["CueReward"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CueReward(Task):
+class CueReward(Regression):
     r"""Predict the reward of a cue that was shown with its reward a few steps ago.
 
     Each episode draws ``n_cues`` cues, uniform in the unit cube of ``n_dim`` dimensions, and a reward between -1 and 1
@@ -58,9 +57,6 @@ class CueReward(Task):
     n_steps: int = 20
     noise: float = 0.1
 
-    score_name: ClassVar[str] = "squared error"
-    higher_is_better: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         """Check the numbers."""
         if self.n_cues < 1 or self.n_dim < 1 or not 0 <= self.noise < float("inf"):
@@ -74,11 +70,6 @@ class CueReward(Task):
     def n_in(self) -> int:
         """Length of a cue."""
         return self.n_dim
-
-    @property
-    def n_out(self) -> int:
-        """One number, the reward."""
-        return 1
 
     def sample(
         self,
@@ -102,26 +93,10 @@ class CueReward(Task):
         stimulus, worth = (value.to(device=device, dtype=dtype) for value in (stimulus, worth))
         half = self.n_steps // 2
         support, query = (
-            self._part(stimulus[:half], worth[:half], True),
-            self._part(stimulus[half:], worth[half:], False),
+            points(stimulus[:half], worth[:half], True),
+            points(stimulus[half:], worth[half:], False),
         )
         return Episode(support, query, {"cue": which, "reward": reward})
-
-    @staticmethod
-    def _part(stimulus: Tensor, worth: Tensor, shown: bool) -> Part:
-        flags = torch.ones(len(worth), dtype=torch.bool, device=worth.device)
-        teach = torch.ones_like(worth) if shown else torch.zeros_like(worth)
-        inputs = {"stimulus": stimulus, "target": worth * teach, "teach": teach}
-        return Part(inputs, worth, torch.ones_like(worth[..., 0]), flags if shown else ~flags, flags)
-
-    def loss(self, output: Tensor, part: Part) -> Tensor:
-        """Return the mean squared error per task, ``(batch,)``."""
-        error = (output - part.target).square().sum(-1)
-        return (error * part.weight).sum(0) / part.weight.sum(0)
-
-    def score(self, output: Tensor, part: Part) -> Tensor:
-        """Return the same as `loss`."""
-        return self.loss(output, part)
 
     def floor(self) -> float:
         """Return the variance of the reward, 1/3."""

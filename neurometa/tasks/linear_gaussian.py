@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ..errors import SpecificationError
 from ..streams import generator
-from .base import Episode, Part, Task, check_split
+from ._regression import Regression, points
+from .base import Episode, Part, check_split
 
 __all__ = ["LinearGaussian"]
 
@@ -24,7 +25,7 @@ DESIGNS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearGaussian(Task):
+class LinearGaussian(Regression):
     r"""Predict :math:`y = w \cdot x + N(0, \sigma^2)` after ``n_shot`` points of it; w is drawn for each task.
 
     :math:`w \sim N(\mu, s^2 I)` in d dimensions, :math:`x \sim N(0, I)`; :math:`\mu` is `mean`, s `spread`,
@@ -80,7 +81,6 @@ class LinearGaussian(Task):
     noise: float = 0.5
 
     score_name: ClassVar[str] = "half squared error"
-    higher_is_better: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -106,11 +106,6 @@ class LinearGaussian(Task):
         """Size of x."""
         return self.n_dim
 
-    @property
-    def n_out(self) -> int:
-        """One number, y."""
-        return 1
-
     def prior_mean(self) -> tuple[float, ...]:
         """Return the mean of the weights over tasks, the best start."""
         return (self.mean,) * self.n_dim if isinstance(self.mean, int | float) else self.mean
@@ -133,25 +128,13 @@ class LinearGaussian(Task):
         deviation, x, disturbance = (value.to(device=device, dtype=dtype) for value in drawn)
         w = deviation.new_tensor(self.prior_mean()) + self.spread * deviation  # (batch, n_dim)
         y = (x * w).sum(-1, keepdim=True) + self.noise * disturbance  # (time, batch, 1)
-        support = self._part(x[: self.n_shot], y[: self.n_shot], shown=True)
-        query = self._part(x[self.n_shot :], y[self.n_shot :], shown=False)
+        support = points(x[: self.n_shot], y[: self.n_shot], shown=True)
+        query = points(x[self.n_shot :], y[self.n_shot :], shown=False)
         return Episode(support, query, {"w": w})
-
-    @staticmethod
-    def _part(x: Tensor, y: Tensor, shown: bool) -> Part:
-        flags = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        teach = torch.ones_like(y) if shown else torch.zeros_like(y)
-        inputs = {"stimulus": x, "target": y * teach, "teach": teach}
-        return Part(inputs, y, torch.ones_like(y[..., 0]), flags if shown else ~flags, flags)
 
     def loss(self, output: Tensor, part: Part) -> Tensor:
         """Return half the mean squared error per task, ``(batch,)``."""
-        error = (output - part.target).square().squeeze(-1) / 2  # (time, batch)
-        return (part.weight * error).sum(0) / part.weight.sum(0)
-
-    def score(self, output: Tensor, part: Part) -> Tensor:
-        """Return the same as `loss`."""
-        return self.loss(output, part)
+        return super().loss(output, part) / 2
 
     def floor(self) -> float:
         """Return the error of answering by the mean of the tasks, ``(n_dim*spread**2 + noise**2)/2``."""

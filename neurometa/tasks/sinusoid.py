@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from ..errors import SpecificationError
 from ..streams import generator
-from .base import Episode, Part, Task, check_split
+from ._regression import Regression, points
+from .base import Episode, check_split
 
 __all__ = ["Sinusoid"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sinusoid(Task):
+class Sinusoid(Regression):
     """Predict ``y = amplitude*sin(x - phase)`` after ``n_shot`` points of it.
 
     Parameters
@@ -50,9 +49,6 @@ class Sinusoid(Task):
     amplitude: tuple[float, float] = (0.1, 5.0)
     width: float = 5.0
 
-    score_name: ClassVar[str] = "squared error"
-    higher_is_better: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         """Check the numbers."""
         object.__setattr__(self, "amplitude", tuple(self.amplitude))
@@ -65,11 +61,6 @@ class Sinusoid(Task):
     @property
     def n_in(self) -> int:
         """One number, x."""
-        return 1
-
-    @property
-    def n_out(self) -> int:
-        """One number, y."""
         return 1
 
     def sample(
@@ -91,25 +82,9 @@ class Sinusoid(Task):
         x = self.width * (2 * drawn[2:] - 1)  # (time, batch)
         y = amplitude * torch.sin(x - phase)
         x, y = (value.unsqueeze(-1).to(device=device, dtype=dtype) for value in (x, y))
-        support = self._part(x[: self.n_shot], y[: self.n_shot], shown=True)
-        query = self._part(x[self.n_shot :], y[self.n_shot :], shown=False)
+        support = points(x[: self.n_shot], y[: self.n_shot], shown=True)
+        query = points(x[self.n_shot :], y[self.n_shot :], shown=False)
         return Episode(support, query, {"amplitude": amplitude, "phase": phase})
-
-    @staticmethod
-    def _part(x: Tensor, y: Tensor, shown: bool) -> Part:
-        flags = torch.ones(len(x), dtype=torch.bool, device=x.device)
-        teach = torch.ones_like(x) if shown else torch.zeros_like(x)
-        inputs = {"stimulus": x, "target": y * teach, "teach": teach}
-        return Part(inputs, y, torch.ones_like(x[..., 0]), flags if shown else ~flags, flags)
-
-    def loss(self, output: Tensor, part: Part) -> Tensor:
-        """Mean squared error per task, ``(batch,)``."""
-        error = ((output - part.target) ** 2).squeeze(-1)
-        return (part.weight * error).sum(0) / part.weight.sum(0)
-
-    def score(self, output: Tensor, part: Part) -> Tensor:
-        """Mean squared error per task, ``(batch,)``."""
-        return self.loss(output, part)
 
     def floor(self) -> float:
         """Squared error of the mean over tasks, in closed form."""

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from ..errors import SpecificationError
 from ..streams import generator
-from .base import Episode, Part, Task, check_split
+from ._regression import Regression
+from .base import Episode, Part, check_split
 
 __all__ = ["Tracking", "kalman_error", "kalman_gain"]
 
 
 @dataclass(frozen=True)
-class Tracking(Task):
+class Tracking(Regression):
     r"""Predict a random walk from noisy observations: :math:`x_{t+1} = x_t + N(0, q)`, :math:`y_t = x_t + N(0, r)`.
 
     The network is shown ``y`` (population ``target``) and a constant cue (``stimulus``). Its answer at step t is made
@@ -65,9 +64,6 @@ class Tracking(Task):
     n_steps: int = 200
     n_skip: int = 50
 
-    score_name: ClassVar[str] = "squared error"
-    higher_is_better: ClassVar[bool] = False
-
     def __post_init__(self):
         _check(self.q, self.r)
         if not 0 <= self.n_skip < self.n_steps:
@@ -79,11 +75,6 @@ class Tracking(Task):
     @property
     def n_in(self) -> int:
         """Size of the ``stimulus`` population: one constant cue."""
-        return 1
-
-    @property
-    def n_out(self) -> int:
-        """Size of the answer: one predicted value."""
         return 1
 
     def sample(
@@ -114,15 +105,6 @@ class Tracking(Task):
             reset=steps == 0,
         )
         return Episode(part, info={"mean": mean, "observation": observation})
-
-    def loss(self, output: Tensor, part: Part) -> Tensor:
-        """Return the squared error from the latent, averaged over the scored steps, ``(batch,)``."""
-        error = (output - part.target).square().sum(-1)  # (time, batch)
-        return (error * part.weight).sum(0) / part.weight.sum(0)
-
-    def score(self, output: Tensor, part: Part) -> Tensor:
-        """Return the same as `loss`."""
-        return self.loss(output, part)
 
     def floor(self) -> float:
         """Return the error of always predicting 0: the variance ``P + q*t`` of the latent, averaged over scored t."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import DataError, SpecificationError
 from ..streams import generator
-from .base import Episode, Part, Task, check_split
+from ._regression import Regression
+from .base import Episode, Part, check_split
 
 __all__ = ["Belief", "Volatility", "bayes", "best_fixed_rate", "fixed_rate"]
 
@@ -44,7 +45,7 @@ class Belief(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Volatility(Task):
+class Volatility(Regression):
     """Predict the mean of noisy observations; with probability `hazard` per step the mean is drawn anew.
 
     The network is shown observation ``y`` (population ``target``) and a constant cue (``stimulus``). Its answer at
@@ -87,9 +88,6 @@ class Volatility(Task):
     n_steps: int = 200
     n_skip: int = 20
 
-    score_name: ClassVar[str] = "squared error"
-    higher_is_better: ClassVar[bool] = False
-
     def __post_init__(self):
         _check(self.hazard, self.mean_sd, self.observation_sd)
         if not 0 <= self.n_skip < self.n_steps:
@@ -101,11 +99,6 @@ class Volatility(Task):
     @property
     def n_in(self) -> int:
         """Size of the ``stimulus`` population: one constant cue."""
-        return 1
-
-    @property
-    def n_out(self) -> int:
-        """Size of the answer: one predicted mean."""
         return 1
 
     def sample(
@@ -137,15 +130,6 @@ class Volatility(Task):
             reset=steps == 0,
         )
         return Episode(part, info={"mean": mean, "observation": observation, "jump": jump})
-
-    def loss(self, output: Tensor, part: Part) -> Tensor:
-        """Return the squared error from the latent mean, averaged over the scored steps, ``(batch,)``."""
-        error = (output - part.target).square().sum(-1)  # (time, batch)
-        return (error * part.weight).sum(0) / part.weight.sum(0)
-
-    def score(self, output: Tensor, part: Part) -> Tensor:
-        """Return the same as `loss`."""
-        return self.loss(output, part)
 
     def floor(self) -> float:
         """Return the error of always predicting 0, ``mean_sd**2``."""
