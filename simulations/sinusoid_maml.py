@@ -1,8 +1,8 @@
-"""Sinusoid regression by MAML: fit a sine of unknown amplitude and phase from five points, in a few gradient steps.
+"""Sinusoid regression by MAML and its relatives: fit a sine of unknown amplitude and phase from five points.
 
 A 40-40 network is meta-trained so that one gradient step (rate .01) on five points fits the sine, and tested after 1, 5
 and 10 steps (Finn et al. 2017, arXiv:1703.03400: .67 / .38 / .35 after 70,000 iterations). All 25 tasks of an iteration
-adapt in one batched call.
+adapt in one batched call. `--learners` adds the relatives and the controls.
 
     python simulations/sinusoid_maml.py --preset default
 """
@@ -16,74 +16,118 @@ from pathlib import Path
 import torch
 
 import neurometa as nm
+from neurometa.analysis.figures import new_figure, plot_scores, save_figure
 from neurometa.cli.progress import training_progress
 from neurometa.cli.script import run_script
-from neurometa.meta.evaluate import interval, score_run
+from neurometa.errors import SpecificationError, unknown
+from neurometa.learners import Learner
+from neurometa.meta.evaluate import Row, interval, score_run
 from neurometa.meta.folder import write_atomically
+
+LEARNERS = ("maml", "fomaml", "meta-sgd", "reptile", "fine-tune", "no-adaptation")
 
 
 @dataclass(frozen=True)
 class Settings:
     """Sinusoid, K = 5."""
 
+    learners: tuple[str, ...] = ("maml",)
+    """Of maml, fomaml, meta-sgd, reptile, fine-tune, no-adaptation."""
     iterations: int = 15_000
     """Meta-iterations."""
     tasks: int = 25
     """Tasks in each iteration."""
     shots: int = 5
     """Support points (and query points) of each task."""
-    order: int = 2
-    """2: MAML; 1: first-order MAML."""
     lr: float = 1e-3
-    """Learning rate of the outer loop (Adam)."""
+    """Learning rate of the outer loop (Adam); Reptile moves by a tenth of the way, falling to 0."""
     rate: float = 0.01
     """Inner rate."""
     test_tasks: int = 600
-    """Test tasks."""
+    """Test tasks, the same for all."""
     seed: int = 0
     """Seed of everything random."""
     threads: int = 1
     """Torch threads; the tensors are too small for more."""
     run_dir: Path = Path("runs/sinusoid")
-    """Folder for the run and the table; an interrupted run is continued."""
+    """Folder for the runs, the table and the figure; an interrupted run is continued."""
+
+    def __post_init__(self):
+        for name in self.learners:
+            if name not in LEARNERS:
+                raise SpecificationError(unknown("learner", name, LEARNERS))
 
 
 PRESETS = {
-    "smoke": Settings(iterations=20, test_tasks=50, run_dir=Path("runs/sinusoid-smoke")),
+    "smoke": Settings(learners=LEARNERS, iterations=20, test_tasks=50, run_dir=Path("runs/sinusoid-smoke")),
     "default": Settings(),
     "paper": Settings(iterations=70_000, run_dir=Path("runs/sinusoid-paper")),
 }
 
 
-def main(settings: Settings) -> None:
-    """Train, test after 1, 5 and 10 steps, write the table."""
-    torch.set_num_threads(settings.threads)
+def build(settings: Settings, name: str) -> Learner:
+    """Return a learner as it trains."""
+    network, rate = nm.networks.mlp(1, 1), settings.rate
+    makers = {
+        "maml": lambda: nm.GradientLearner(network, rate=rate),
+        "fomaml": lambda: nm.GradientLearner(network, rate=rate, order=1),
+        "meta-sgd": lambda: nm.learners.MetaSgdLearner(network, rate=rate),
+        "reptile": lambda: nm.GradientLearner(network, rate=2 * rate, order=1, steps=5),
+        "fine-tune": lambda: nm.learners.FineTuneLearner(network, rate=rate),
+        "no-adaptation": lambda: nm.learners.NoAdaptationLearner(network),
+    }
+    return makers[name]()
+
+
+def train(settings: Settings, name: str) -> nm.Run:
+    """Meta-train one learner; a folder with this run in it is continued."""
     task = nm.tasks.Sinusoid(n_shot=settings.shots, n_query=settings.shots)
-    learner = nm.GradientLearner(nm.networks.mlp(1, 1), rate=settings.rate, order=settings.order)
-    with training_progress("MAML", task.score_name) as report:
-        run = nm.meta_train(
-            learner,
+    outer = nm.outer.Reptile(lr=0.1) if name == "reptile" else nm.Backprop(lr=settings.lr, clip=10.0)
+    with training_progress(name, task.score_name) as report:
+        return nm.meta_train(
+            build(settings, name),
             task,
-            nm.Backprop(lr=settings.lr, clip=10.0),
+            outer,
             n_iterations=settings.iterations,
             n_tasks=settings.tasks,
             seed=settings.seed,
-            run_dir=settings.run_dir,
+            run_dir=settings.run_dir / name,
             resume=True,
             on_progress=report,
         )
-    print(f"trained for {run.history[-1]['seconds']:.0f} s")
-    test = replace(task, n_query=50)
-    rows = {"floor (best without support)": {"mean": task.floor()}}
-    for steps in (1, 5, 10):
-        scores = score_run(replace(learner, steps=steps), run.params, test, n_episodes=settings.test_tasks)
-        mean, low, high = interval(scores)
-        rows[f"after {steps} steps"] = {"mean": mean, "low": low, "high": high}
-    for name, row in rows.items():
-        spread = f"  [{row['low']:.3f}, {row['high']:.3f}]" if "low" in row else ""
-        print(f"{name:30} {row['mean']:.3f}{spread}")
-    content = json.dumps({"rows": rows, "seconds": run.history[-1]["seconds"]}, indent=1)
-    write_atomically(settings.run_dir / "table.json", lambda file: file.write(content.encode()))
+
+
+def test(settings: Settings, name: str, run: nm.Run) -> dict[str, tuple[float, float, float]]:
+    """Return the error with its interval after 1, 5 and 10 steps (where a learner takes steps)."""
+    task = nm.tasks.Sinusoid(n_shot=settings.shots, n_query=50)
+    found = {}
+    for k in (0,) if name == "no-adaptation" else (1, 5, 10):
+        learner = replace(run.learner, steps=k) if k else run.learner
+        found[f"{k}"] = interval(score_run(learner, run.params, task, n_episodes=settings.test_tasks))
+    return found
+
+
+def main(settings: Settings) -> None:
+    """Train, test, write table and figure."""
+    torch.set_num_threads(settings.threads)
+    floor = nm.tasks.Sinusoid(n_shot=settings.shots).floor()
+    record: dict[str, dict] = {"floor": {"mean": floor}}
+    rows = [Row("floor (best without support)", floor)]
+    for name in settings.learners:
+        run = train(settings, name)
+        found = test(settings, name, run)
+        seconds = run.history[-1]["seconds"]
+        print(f"{name}: trained for {seconds:.0f} s")
+        rows += [Row(f"{name}, {k} step{'s' * (k != '1')}", *values) for k, values in found.items()]
+        record[name] = {"seconds": seconds, "steps": found}
+    print(f"squared error, {settings.test_tasks} test tasks, 95 % interval over tasks")
+    for row in rows:
+        print(f"  {row.name:30} {row.mean:.3f}" + (f"  [{row.low:.3f}, {row.high:.3f}]" if row.low is not None else ""))
+    write_atomically(settings.run_dir / "table.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
+    figure, axes = new_figure(1, width=3.6, height=1.2 + 0.18 * len(rows))
+    plot_scores(axes[0, 0], [(row.name, row.mean, row.low, row.high) for row in rows], "squared error")
+    axes[0, 0].set_xscale("log")
+    print(f"figure: {save_figure(figure, settings.run_dir / 'sinusoid.png')}")
 
 
 if __name__ == "__main__":

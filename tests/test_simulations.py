@@ -19,7 +19,7 @@ SCRIPTS = sorted(path.name for path in FOLDER.glob("*.py") if not path.name.star
 SMOKE = {
     "volatility.py": ("runs/volatility-smoke", "volatility.png"),
     "omniglot_plasticity.py": ("runs/omniglot-smoke", "omniglot.png"),
-    "sinusoid_maml.py": ("runs/sinusoid-smoke", ""),
+    "sinusoid_maml.py": ("runs/sinusoid-smoke", "sinusoid.png"),
     "omniglot_maml.py": ("runs/omniglot-maml-smoke", "omniglot_maml.png"),
     "allocation.py": ("runs/allocation-smoke", "allocation.png"),
 }

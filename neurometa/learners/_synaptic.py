@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,8 @@ __all__ = ["SynapticLearner"]
 
 class SynapticLearner(NetworkLearner):
     """A learner that runs a network through the support set while synapses change."""
+
+    plastic: ClassVar[bool] = True
 
     @abstractmethod
     def run(

@@ -29,11 +29,14 @@ class Learner(ABC):
 
     Class attributes
     ----------------
+    plastic : bool
+        Whether what a task changes are synapses that change where ``Part.learn`` is on; switching it off is a control.
     takes_groups : bool
         Whether a parameter with a batch axis may have one entry per group of tasks (a seed, or a candidate of a
         population) instead of one per task; it saves the copies.
     """
 
+    plastic: ClassVar[bool] = False
     takes_groups: ClassVar[bool] = False
 
     @abstractmethod

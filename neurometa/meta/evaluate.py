@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SpecificationError
-from ..learners import Learner, PlasticLearner
+from ..learners import Learner
 from ..streams import generator
 from ..tasks.base import Episode, Part, Task, check_split
 from .memory import keep_memory
@@ -206,7 +206,7 @@ def evaluate(
     options |= {"device": leaf.device, "dtype": leaf.dtype}
     rows = []
     for name, plastic in {"learned": True, "plasticity off (alpha = 0)": False}.items():
-        if plastic or (controls and isinstance(run.learner, PlasticLearner)):
+        if plastic or (controls and run.learner.plastic):
             scores = score_run(run.learner, run.params, run.task, plastic=plastic, **options)
             rows.append(Row(name, *interval(scores), len(scores), "episodes"))
     if controls:
