@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import neurometa as nm
-from neurometa.analysis.figures import new_figure, plot_scores, save_figure
+from neurometa.analysis.figures import log_scale, new_figure, plot_scores, save_figure
 from neurometa.cli.progress import training_progress
 from neurometa.cli.script import run_script
 from neurometa.errors import SpecificationError, unknown
@@ -33,6 +33,7 @@ from neurometa.tasks.base import Task
 from neurometa.tasks.volatility import bayes
 
 GROUPS = ("w0", "rule", "modulator")
+SHOWN = {"w0": "w0 part", "rule": "rule", "modulator": "modulator"}
 ALL, NONE = "+".join(GROUPS), "nothing learned"
 
 
@@ -208,12 +209,12 @@ def combinations() -> dict[str, tuple[str, ...]]:
 def sentence(name: str, effects: dict[str, tuple[float, float, float]], table: dict[str, list[float]]) -> str:
     """Say where the meta-knowledge lives."""
     order = sorted(effects, key=lambda group: -effects[group][0])
-    parts = [f"{g} closes {effects[g][0]:.0f} % [{effects[g][1]:.0f}, {effects[g][2]:.0f}]" for g in order]
+    parts = [f"the {SHOWN[g]} closes {effects[g][0]:.0f} % [{effects[g][1]:.0f}, {effects[g][2]:.0f}]" for g in order]
     alone = min(GROUPS, key=lambda group: float(np.mean(table[group])))
     share = 100 * (np.mean(table[NONE]) - np.mean(table[alone])) / (np.mean(table[NONE]) - np.mean(table[ALL]))
     return (
         f"{name}: averaged over what else is learned, learning {parts[0]}, {parts[1]} and {parts[2]} of the gap "
-        f"between nothing learned and the ceiling; {alone} alone reaches {share:.0f} % of what all three do together."
+        f"between nothing learned and ceiling; the {SHOWN[alone]} alone reaches {share:.0f} % of what all three do."
     )
 
 
@@ -252,7 +253,7 @@ def main(settings: Settings) -> None:
         rows, record[name] = one_table(settings, name)
         plot_scores(axis, [(row.name, row.mean, row.low, row.high) for row in rows], "squared error")
         axis.set_title(f"{letter}  {name.replace('_', '-')}, {settings.seeds} seeds")
-        axis.set_xscale("log")
+        log_scale(axis)
     content = json.dumps(record, indent=1)
     write_atomically(settings.out / "table.json", lambda file: file.write(content.encode()))
     print(f"figure: {save_figure(figure, settings.out / 'allocation.png')}")

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 import neurometa as nm
-from neurometa.analysis.figures import new_figure, plot_scores, save_figure
+from neurometa.analysis.figures import log_scale, new_figure, plot_scores, save_figure
 from neurometa.cli.progress import training_progress
 from neurometa.cli.script import run_script
 from neurometa.errors import SpecificationError, unknown
@@ -126,7 +126,7 @@ def main(settings: Settings) -> None:
     write_atomically(settings.run_dir / "table.json", lambda file: file.write(json.dumps(record, indent=1).encode()))
     figure, axes = new_figure(1, width=3.6, height=1.2 + 0.18 * len(rows))
     plot_scores(axes[0, 0], [(row.name, row.mean, row.low, row.high) for row in rows], "squared error")
-    axes[0, 0].set_xscale("log")
+    log_scale(axes[0, 0])
     print(f"figure: {save_figure(figure, settings.run_dir / 'sinusoid.png')}")
 
 

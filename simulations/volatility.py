@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import neurometa as nm
-from neurometa.analysis.figures import COLOURS, new_figure, plot_scores, save_figure
+from neurometa.analysis.figures import COLOURS, log_scale, new_figure, plot_scores, save_figure
 from neurometa.cli.progress import training_progress
 from neurometa.cli.script import run_script
 from neurometa.meta.evaluate import Row, finish, interval
@@ -156,7 +156,7 @@ def draw(settings: Settings, rows: list[Row], scores: list[dict[str, float]], da
     )
     plot_scores(axes[1, 1], [(row.name, row.mean, row.low, row.high) for row in rows], "squared error")
     axes[1, 1].set_title(f"d  {len(scores)} seeds, 95 % interval")
-    axes[1, 1].set_xscale("log")
+    log_scale(axes[1, 1])
     return save_figure(figure, settings.out / "volatility.png")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["COLOURS", "new_figure", "plot_learning_curve", "plot_scores", "save_figure"]
+__all__ = ["COLOURS", "log_scale", "new_figure", "plot_learning_curve", "plot_scores", "save_figure"]
 
 #: Okabe & Ito's palette, told apart by colour-blind readers.
 COLOURS = {
@@ -44,6 +44,16 @@ def save_figure(figure: Any, path: str | Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target)
     return target
+
+
+def log_scale(axis: Any) -> None:
+    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def plot_learning_curve(axis: Any, history: Sequence[Mapping[str, float]], score_name: str) -> None:

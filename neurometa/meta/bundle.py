@@ -13,6 +13,7 @@ from ..errors import SpecificationError
 from ..learners import Learner
 from ..learners.base import GROUPS
 from ..outer import Backprop
+from ..outer._descent import slopes_of
 from ..spec import Network
 from ..tasks.base import Task, join
 from ..torch_engine.program import program
@@ -164,8 +165,7 @@ class Bundle:
         each = leaves if self.plan.learner.takes_groups else spread(leaves, n_tasks)
         params = {**self._fixed(), **each} if len(self.loops) > 1 else self._alone(leaves)
         losses = self.plan.learner.loss(params, episode, self.plan.task).view(len(self.loops), n_tasks).mean(1)
-        found = torch.autograd.grad(losses.sum(), [*leaves.values()], allow_unused=True)
-        slopes = [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), found, strict=True)]
+        slopes = slopes_of(losses.sum(), leaves)
         self.moved = []
         for i, loop in enumerate(self.loops):
             if id(loop) in marks:

@@ -191,10 +191,11 @@ class Loop:
             return plan.learner.loss({**self.fixed, **each}, tile(episode, copies), plan.task, noise)
 
         def adapted(params: Mapping[str, torch.Tensor]) -> tuple[Tree, torch.Tensor]:
+            if episode.query is None:
+                outer, task = type(plan.outer).__name__, type(plan.task).__name__
+                raise SpecificationError(f"{outer} needs a task with support and query; {task} is one sequence")
             whole = {**self.fixed, **params}
             fast = plan.learner.adapt(whole, episode.support, plan.task, noise)
-            if episode.query is None:
-                raise SpecificationError(f"{type(plan.task).__name__} is one sequence; this needs support and query")
             return fast, plan.task.loss(plan.learner.predict(whole, fast, episode.query, noise), episode.query)
 
         def truncated(params: Mapping[str, torch.Tensor], window: int) -> torch.Tensor:

@@ -133,6 +133,9 @@ def convert(text: str, default: Any, where: str) -> Any:
             return float(text)
         if isinstance(default, tuple):
             parts = [part.strip() for part in text.split(",") if part.strip()]
+            if default and all(isinstance(each, int | float) for each in default):
+                number = float if any(isinstance(each, float) for each in default) else int
+                return tuple(number(part) for part in parts)
             return tuple(int(p) if p.lstrip("-").isdigit() else p for p in parts)
         if default is None:
             return None if text.lower() == "none" else int(text)
@@ -141,6 +144,6 @@ def convert(text: str, default: Any, where: str) -> Any:
         kind = (
             "whole number"
             if default is None
-            else {bool: "true or false", int: "whole number", float: "number"}[type(default)]
+            else {bool: "true or false", int: "whole number", float: "number", tuple: "row of numbers"}[type(default)]
         )
         raise SpecificationError(f"{where} is '{text}'; it must be a {kind}") from None

@@ -17,7 +17,7 @@ from ..spec.base import check_choice
 from ..tree import Tree
 from .base import Outer, Problem
 
-__all__ = ["AdamState", "Descent", "reverse"]
+__all__ = ["AdamState", "Descent", "reverse", "slopes_of"]
 
 
 class AdamState(NamedTuple):
@@ -132,5 +132,12 @@ def reverse(losses: Callable[[Tree], Tensor], params: Tree) -> tuple[Tensor, lis
     """Return the mean of losses and its exact gradient by reverse mode, one tensor per parameter."""
     leaves = {name: leaf.detach().requires_grad_() for name, leaf in params.items()}
     loss = losses(leaves).mean()
+    return loss, slopes_of(loss, leaves)
+
+
+def slopes_of(loss: Tensor, leaves: Tree) -> list[Tensor]:
+    """Return the gradient of a loss, one tensor per leaf; 0 for leaves (it may be all) on which it does not depend."""
+    if not loss.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves.values()]
     found = torch.autograd.grad(loss, [*leaves.values()], allow_unused=True)
-    return loss, [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), found, strict=True)]
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(leaves.values(), found, strict=True)]

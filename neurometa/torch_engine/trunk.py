@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from ..spec import ConvTrunk
 from ..tree import Tree, to_batch
@@ -122,7 +123,12 @@ def _convolve(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 def _by_image(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Normalise every image by its own mean and variance."""
     images = x.flatten(0, 1).permute(0, 3, 1, 2)
-    if scale.ndim == shift.ndim == 1:
+    if unpack_dual(images).tangent is not None:  # torch's group_norm fails in forward mode on any other layout
+        images = images.contiguous()
+    # With a scale that needs a gradient and images that need none, group_norm's own backward pass crashes the process
+    # on a CPU (torch 2.13).
+    safe = images.requires_grad or not (scale.requires_grad or shift.requires_grad)
+    if safe and scale.ndim == shift.ndim == 1:
         images = F.group_norm(images, 1, scale.to(x.dtype), shift.to(x.dtype), EPSILON)
         return images.permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
     images = F.group_norm(images, 1, eps=EPSILON).permute(0, 2, 3, 1).unflatten(0, x.shape[:2])
