@@ -119,8 +119,14 @@ def contract_networks(rule: PlasticityRule, size: int = 4) -> dict[str, Network]
 
 
 def between_engines(network: Network, steps: int = STEPS, batch: int = BATCH, **params: float) -> Crosscheck:
-    """Return the outcome of a closed loop on random input, from parameters as they are drawn or given."""
-    drawn = torch_engine.init_params(network, generator(0, "verify"), dtype=torch.double)
+    """Return the outcome of a closed loop on random input, from parameters as they are drawn or given.
+
+    Coefficients of rules that start at 0 are moved, or their terms would never be compared.
+    """
+    source = generator(0, "verify")
+    drawn = torch_engine.init_params(network, source, dtype=torch.double)
+    zero = [name for name, leaf in network.leaves.items() if ".rule." in name and leaf.param.init == 0]
+    drawn |= {n: drawn[n] + 0.05 * torch.randn(drawn[n].shape, generator=source, dtype=torch.double) for n in zero}
     drawn |= {name: torch.full_like(drawn[name], value) for name, value in params.items()}
     stream = generator(0, "inputs")
     sizes = network.inputs.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -10,6 +11,8 @@ import torch
 
 from neurometa import networks, rules
 from neurometa.errors import SpecificationError
+from neurometa.spec import Network, Population, Projection
+from neurometa.verify import contract_networks
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -49,8 +52,16 @@ def library():
 
 @pytest.fixture
 def any_network():
-    """Return ``any_network(rule)``: the first small library network that a rule fits."""
-    return lambda rule: next(built(*pair) for pair in FITTING if pair[0] == rule)
+    """Return ``any_network(rule)``: the first small library network that a rule fits, or else one made for it."""
+    return lambda rule: next((built(*pair) for pair in FITTING if pair[0] == rule), None) or made_for(rule)
+
+
+def made_for(rule: str) -> Network:
+    """Return a network in which every variable that a rule reads exists, with 3 inputs and 2 answers."""
+    network = contract_networks(rules.get(rule), size=3)["modulated"]
+    answer, wires = Population("answer", 2, "drive"), Projection("sink", "answer")
+    parts = {"populations": (*network.populations, answer), "projections": (*network.projections, wires)}
+    return replace(network, **parts, output="answer.x")
 
 
 @pytest.fixture
