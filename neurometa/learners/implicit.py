@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import SpecificationError
+from ..errors import EngineError, SpecificationError
 from ..tasks.base import Part, Task
 from ..tree import Tree
 from ._gradient import InnerLoop
@@ -136,6 +136,11 @@ class _Minimum(torch.autograd.Function):
         solution = _conjugate_gradients(product, slopes, ctx.n_steps)
         found = torch.autograd.grad(residual, leaves, tuple(-each for each in solution), allow_unused=True)
         return None, None, None, *found
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Refuse forward mode by name."""
+        raise EngineError("ImplicitLearner has a backward pass of its own and no forward mode; use Backprop")
 
 
 def _conjugate_gradients(

@@ -109,7 +109,7 @@ def test_settings(settings, task, episode):
     settings(learner, steps=6)
     assert learner.groups() == dict.fromkeys(learner.init(torch.Generator()), "w0")
     assert learners.get("fine_tune") is FineTuneLearner
-    with pytest.raises(SpecificationError, match="FineTuneLearner: rate -1.0 and steps 1 must be above 0"):
+    with pytest.raises(SpecificationError, match=r"FineTuneLearner: rate -1\.0 and steps 1 must be above 0"):
         FineTuneLearner(NETWORK, rate=-1.0)
     with pytest.raises(SpecificationError, match="FineTuneLearner needs a task with support and query; Regression is"):
         learner.respond(learner.init(torch.Generator(), dtype=F64), Episode(episode.support), task)

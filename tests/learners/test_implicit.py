@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from neurometa import learners, networks
-from neurometa.errors import SpecificationError
+from neurometa.errors import EngineError, SpecificationError
 from neurometa.learners.implicit import STRENGTH, ImplicitLearner, _conjugate_gradients
 from neurometa.outer import Backprop
 from neurometa.outer.forward import Forward
@@ -133,7 +133,7 @@ def test_every_task_is_alone(task, episode, per_task):
 
 def test_forward_mode_is_refused_not_wrong(task, point, towards, gradient, shaken):
     learner = ImplicitLearner(point)
-    with pytest.raises(NotImplementedError, match="forward mode"):
+    with pytest.raises(EngineError, match="no forward mode; use Backprop"):
         gradient(Forward(), learner, shaken(learner), task, towards(torch.ones(2, 2, dtype=F64)), ["model.theta"])
 
 

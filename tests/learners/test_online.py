@@ -225,6 +225,10 @@ def test_masks_hold(cls):
     assert 0 < exists.sum() < 12
     assert torch.equal(found[:, ~exists], torch.zeros(4, int((~exists).sum()), dtype=F64))
     assert (found[:, exists] != 0.4).all()
+    bounded = cls(synapse(4, 3, mask=Random(0.5, 1), bounds=(0.1, 1.0)), rate=0.3)
+    found = bounded.run(bounded.init(torch.Generator(), dtype=F64), part).final.w["p"]
+    assert not found[:, ~exists].any()  # a synapse that does not exist does not rise to the lower bound
+    assert found[:, exists].min() >= 0.1
 
 
 def test_a_hybrid_of_almost_no_rate_is_the_rule_alone(task, episode, shaken):
