@@ -36,6 +36,6 @@ def test_contributing_rule_is_a_rule(tmp_path):
     from neurometa.cli.choose import choose_rule
 
     block = re.search(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
-    path = tmp_path / "covariance.py"
+    path = tmp_path / "instar.py"
     path.write_text(block[1].replace("from ..spec", "from neurometa.spec"))
-    assert choose_rule(f"{path}:covariance").locality == "two-factor"
+    assert choose_rule(f"{path}:instar").locality == "two-factor"

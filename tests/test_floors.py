@@ -152,6 +152,7 @@ FORMATS = {
     "meta/evaluate.py": {"double"},  # statistics of scores, in numpy
     "crosscheck.py": {"double"},  # Brian2 computes in float64
     "verify.py": {"double"},
+    "analysis/rule_card.py": {"double"},  # dw is a difference of weights
     "cli/crosscheck.py": {"double", "float"},  # compares the two
     "cli/train.py": {"double"},  # the user asks for it by --float64
 }

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["COLOURS", "log_scale", "new_figure", "plot_learning_curve", "plot_scores", "save_figure"]
+from ..errors import SpecificationError
+
+__all__ = [
+    "COLOURS",
+    "check_ending",
+    "empty_figure",
+    "log_scale",
+    "new_figure",
+    "plot_learning_curve",
+    "plot_scores",
+    "save_figure",
+]
 
 #: Okabe & Ito's palette, told apart by colour-blind readers.
 COLOURS = {
@@ -21,13 +33,38 @@ COLOURS = {
 }
 
 
-def new_figure(columns: int, rows: int = 1, width: float = 7.2, height: float = 2.6) -> tuple[Any, np.ndarray]:
-    """Return a figure and its axes ``(rows, columns)``; sizes in inches, 7.2 is two journal columns."""
+#: Formats in which a figure can be written, named by the ending of its file.
+ENDINGS = (".png", ".svg", ".pdf")
+
+
+def check_ending(path: str | Path) -> Path:
+    """Return the path of a figure, refusing one whose ending is no format.
+
+    Raises
+    ------
+    SpecificationError
+        Naming the endings that are.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in ENDINGS:
+        found = f"the ending '{target.suffix}'" if target.suffix else "no ending"
+        raise SpecificationError(f"figure {target} has {found}; allowed: {', '.join(ENDINGS)}")
+    return target
+
+
+def empty_figure(width: float = 7.2, height: float = 2.6) -> Any:
+    """Return a figure without axes; sizes in inches, 7.2 is two journal columns."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", dpi=200)
     FigureCanvasAgg(figure)
+    return figure
+
+
+def new_figure(columns: int, rows: int = 1, width: float = 7.2, height: float = 2.6) -> tuple[Any, np.ndarray]:
+    """Return a figure and its axes ``(rows, columns)``; sizes in inches, 7.2 is two journal columns."""
+    figure = empty_figure(width, height)
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
@@ -36,13 +73,27 @@ def new_figure(columns: int, rows: int = 1, width: float = 7.2, height: float = 
 
 
 def save_figure(figure: Any, path: str | Path) -> Path:
-    """Write a figure (format by its ending) and return the path."""
+    """Write a figure (format by its ending: PNG, SVG or PDF) and return the path.
+
+    The file is written once the figure is drawn, so that one that cannot be drawn leaves none behind.
+
+    Raises
+    ------
+    SpecificationError
+        If the ending is another one, or the file cannot be written.
+    """
+    target = check_ending(path)
     for axis in figure.axes:
         for label in (axis.xaxis.label, axis.yaxis.label, axis.title):
             label.set_size(8)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=target.suffix[1:].lower())
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(drawn.getvalue())
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise SpecificationError(f"figure {target} cannot be written ({place}{error.strerror or error})") from None
     return target
 
 

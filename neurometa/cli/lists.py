@@ -13,10 +13,16 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from .. import data, learners, networks, outer, rules, tasks
+from ..analysis.figures import check_ending
+from ..analysis.latex import equations
+from ..analysis.rule_card import dw_surface, weight_course
+from ..analysis.rule_figure import rule_figure, stability
 from ..errors import SpecificationError
-from ..spec import Param, PlasticityRule
+from ..spec import PlasticityRule
+from .card import card
 from .choose import choose_rule
 from .output import print_json, print_rows
+from .script import UsageError
 
 __all__ = ["Data", "Learners", "Networks", "Rules", "Tasks"]
 
@@ -47,12 +53,16 @@ class Rules:
     """list, or show one rule."""
     name: tyro.conf.Positional[str] = ""
     """With show: a name, PATH.py:NAME, or an equation."""
+    figure: Path | None = None
+    """With show: draw dw over activity, weights over time and stability (PNG, SVG or PDF by the ending)."""
     json: bool = False
     """Print one JSON object."""
 
     def run(self) -> int:
         """Print the list or the rule."""
         if self.action == "list":
+            if self.figure is not None:
+                raise UsageError("rules list draws no figure; type neurometa rules show NAME --figure FILE.png")
             hint = "show one: neurometa rules show NAME; a rule may also be typed: --rule 'dw = eta*pre*post - eta*w'"
 
             def describe(name: str) -> dict[str, Any]:
@@ -62,38 +72,22 @@ class Rules:
             return _show("rules", rules.names(), describe, self.json, hint)
         if not self.name:
             raise SpecificationError(f"rules show needs a name; there are {', '.join(rules.names())}")
+        figure = None if self.figure is None else check_ending(self.figure)
         rule = choose_rule(self.name)
+        drawn = {} if figure is None else _draw(rule, figure)
         if self.json:
-            print_json({"rule": rule.name, "locality": rule.locality, "description": rule.to_json()})
+            found = {"rule": rule.name, "locality": rule.locality, "description": rule.to_json()}
+            print_json(found | {"latex": [formula for _, formula in equations(rule)]} | drawn)
         else:
-            print(card(rule))
+            print("\n".join([card(rule), *(f"{key}: {text}" for key, text in drawn.items())]))
         return 0
 
 
-def card(rule: PlasticityRule) -> str:
-    """Return a rule as text: equations, class, parameters, bounds, source."""
-    lines = [rule.name, ""]
-    if rule.dw:
-        lines.append(f"  dw/dt = {rule.dw}")
-    lines += [
-        f"  d{name}/dt = {trace.text}"
-        for name, trace in rule.traces.items()
-        if not isinstance(trace, str) and trace.text
-    ]
-    lines += [f"  {name} = sum of {total.text} over {total.over}" for name, total in rule.sums.items()]
-    for label in ("step", "on_pre", "on_post"):
-        lines += [f"  {label}: {a.target} = {a.expression.text}" for a in rule.assignments[label]]
-    if rule.bounds is not None:
-        lines.append(f"  w between {rule.bounds[0]} and {rule.bounds[1]}")
-    lines += ["", f"class: {rule.locality}"]
-    lines += [f"  {name} = {_parameter(param)}" for name, param in rule.params.items()]
-    return "\n".join([*lines, f"source: {rule.reference}" if rule.reference else ""]).rstrip()
-
-
-def _parameter(param: Param) -> str:
-    limit = "" if param.minimum is None else f", at least {param.minimum}"
-    fixed = "" if param.learned else ", not learned"
-    return f"{param.init}{' ' + param.unit if param.unit else ''} ({param.constraint}, per {param.per}{limit}{fixed})"
+def _draw(rule: PlasticityRule, path: Path) -> dict[str, str]:
+    """Draw a rule's card; return what it says of stability and where it is."""
+    course = weight_course(rule)
+    path = rule_figure(f"{rule.name}: {rule.locality}", dw_surface(rule), course, path)
+    return {"stability": stability(course), "figure": str(path)}
 
 
 @dataclass
