@@ -22,7 +22,7 @@ from .folder import RunFolder
 from .loop import Loop, Plan
 from .memory import keep_memory
 from .run import Run
-from .train import Progress, Stopped, drive, signals
+from .train import Progress, Stopped, check_intervals, drive, signals
 
 __all__ = ["meta_train_seeds"]
 
@@ -92,6 +92,7 @@ def meta_train_seeds(
         drawn = [*program(network).noisy, *(name for name, leaf in network.leaves.items() if leaf.param.per_episode)]
         if drawn:
             raise SpecificationError(f"network '{network.name}' draws {drawn[0]} within episodes; use meta_train")
+    check_intervals(checkpoint_every, report_every)
     shared = (learner, task, outer or Backprop(), n_iterations, n_tasks)
     rest = (tuple(learn), validate_every, n_validation, device, dtype)
     folders = [RunFolder(os.path.join(run_dir, f"seed-{seed}")) if run_dir is not None else None for seed in seeds]

@@ -22,7 +22,7 @@ from .loop import Loop, Plan
 from .memory import keep_memory
 from .run import Run
 
-__all__ = ["Progress", "Stopped", "drive", "meta_train", "signals"]
+__all__ = ["Progress", "Stopped", "check_intervals", "drive", "meta_train", "signals"]
 
 CHECKPOINT_SECONDS = 30.0
 
@@ -123,9 +123,7 @@ def meta_train(
         device,
         dtype,
     )
-    for name, every in {"checkpoint_every": checkpoint_every, "report_every": report_every}.items():
-        if every is not None and every < 1:
-            raise SpecificationError(f"{name} is {every}; it must be 1 or more")
+    check_intervals(checkpoint_every, report_every)
     folder = RunFolder(run_dir) if run_dir is not None else None
     loop = Loop(plan, folder)
     with folder.locked() if folder else nullcontext():
@@ -136,6 +134,13 @@ def meta_train(
         where = f"; nothing is lost, resume continues it (run folder {folder.path})" if folder else ""
         raise Stopped(f"stopped after iteration {loop.iteration} of {n_iterations}{where}", caught[0])
     return loop.result()
+
+
+def check_intervals(checkpoint_every: int | None, report_every: int | None) -> None:
+    """Refuse a number of iterations between checkpoints or records that is below 1."""
+    for name, every in {"checkpoint_every": checkpoint_every, "report_every": report_every}.items():
+        if every is not None and every < 1:
+            raise SpecificationError(f"{name} is {every}; it must be 1 or more")
 
 
 def drive(

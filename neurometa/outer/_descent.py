@@ -79,6 +79,11 @@ class Descent(Outer):
 
     def init(self, params: Tree) -> AdamState:
         """Return zero moments."""
+        if self.l1 and not any(map(self._is_penalised, params)):
+            raise SpecificationError(
+                f"{type(self).__name__}: penalised {', '.join(self.penalised)} matches nothing that is learned; "
+                f"there are {', '.join(params)}"
+            )
         zeros = {name: torch.zeros_like(leaf) for name, leaf in params.items()}
         return AdamState(zeros, dict(zeros), 0)
 

@@ -40,9 +40,9 @@ class Case:
     refusal: str = ""
 
 
-SEQUENCE = "is one sequence; this needs support and query"
+SEQUENCE = "Reptile needs a task with support and query; Tracking is one sequence"
 EXACT = Case({"lr": 0.2, "schedule": "cosine"}, 150, 2048, 0.01)  # what is left is the noise of the tasks
-FOLLOWS = Case({"lr": 0.02, "schedule": "cosine"}, 3000, 1, 1e-3)
+FOLLOWS = Case({"lr": 0.03, "schedule": "cosine"}, 2000, 1, 1e-3)
 #: Algorithm -> problem -> case. The random searches have the tolerance of their scatter over 12 seeds, whose standard
 #: deviation is up to .9 % (evolution) and 1.7 % (CMA-ES) of the gain, and .3 % and .9 % of the inner rate.
 ALGORITHMS: dict[str, dict[str, Case]] = {
@@ -59,7 +59,7 @@ ALGORITHMS: dict[str, dict[str, Case]] = {
         "rosenbrock": FOLLOWS,
     },
     "truncated": {
-        "kalman": replace(EXACT, settings={**EXACT.settings, "window": 25, "measure_every": 75}),
+        "kalman": replace(EXACT, settings={**EXACT.settings, "window": 15, "measure_every": 75}),
         "linear": Case(refusal="GradientLearner cannot be truncated; use PlasticLearner"),
         "rosenbrock": FOLLOWS,
     },
@@ -122,7 +122,8 @@ def test_the_gains_are_the_published_ones():
 
 @pytest.mark.parametrize(("q", "r"), PAIRS)
 def test_the_rate_becomes_the_kalman_gain(algorithm, q, r):
-    case, task = entry(algorithm, "kalman"), Tracking(q, r, n_steps=50, n_skip=0)
+    case = entry(algorithm, "kalman")
+    task = Tracking(q, r, n_steps=50 if q < r / 10 else 30, n_skip=0)  # a slow walk says less about its gain
     run = train(delta(), task, algorithm, case)
     if run is None:
         return
@@ -148,9 +149,9 @@ def test_truncation_is_biased_on_the_way_and_not_at_the_kalman_gain(window):
 
 def test_a_gradient_at_every_step_learns_the_same_gain_as_its_rate():
     """The inner loss is half the squared error, so its step is the delta rule, and the two runs are one."""
-    task = Tracking(n_steps=50, n_skip=0)
+    task = Tracking(n_steps=30, n_skip=0)
     plain = nm.networks.tracker(1, 1, rule=nm.rules.get("delta"))
-    options = {"n_iterations": 120, "n_tasks": 1024}
+    options = {"n_iterations": 150, "n_tasks": 1024}
     runs = [
         meta_train(learner, task, outer.Backprop(lr=0.2, schedule="cosine"), **options)
         for learner in (OnlineGradientLearner(plain, rate=0.1), delta())
