@@ -344,13 +344,24 @@ def replay_network(network: Network) -> tuple[Network, dict[str, tuple[str, str]
             first.append(Population(name, population.size))
             one = Param(1.0, learned=False)
             wires.append(Projection(name, population.name, into=f"shown_{variable}", w=one, mask="one_to_one"))
-        update = {variable: f"shown_{variable}" for variable in shown}
-        start = {variable: value for variable, value in population.start.items() if variable in shown}
-        inputs = (*update.values(), "unused")
-        imposed.append(Population(population.name, population.size, update, start=start, inputs=inputs))
-    plastic = tuple(replace(projection, into="unused") for projection in network.plastic)
+        imposed.append(_imposed(population, list(shown)))
+    # A projection carries what its source is when the input current is added up: early or late, as in the network.
+    into = {p.label: "unused_late" if p.into in network[p.post].phases[1][0] else "unused" for p in network.plastic}
+    plastic = tuple(replace(projection, into=into[projection.label]) for projection in network.plastic)
     output = f"{network.plastic[0].post}.x"
     return Network((*first, *imposed), (*wires, *plastic), output=output, dt=network.dt, name="replay"), feeds
+
+
+def _imposed(population: Population, shown: list[str]) -> Population:
+    """Return a population to which its variables are shown, late ones late; other input currents go nowhere."""
+    late_inputs, late_stages = population.phases[1]
+    late = {variable for _, texts in late_stages for variable in texts}
+    update = {f"late {v}" if v in late else v: f"shown_{v}" for v in shown}
+    if late_inputs:
+        update["late unused_heard"] = "unused_late"
+    start = {variable: value for variable, value in population.start.items() if variable in shown}
+    inputs = (*(f"shown_{v}" for v in shown), "unused", "unused_late")
+    return Population(population.name, population.size, update, start=start, inputs=inputs)
 
 
 def _replayed(case: _Case, ours: Trajectory) -> Trajectory:

@@ -20,11 +20,15 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+#: Settings that make a library network small.
+SMALL = {"n_hidden": 3, "hidden": (3,)}
+
+
 @cache
 def built(rule: str, network: str):
     """Return a small library network with a library rule, or the message of why the two do not fit."""
     builder = networks.get(network)
-    small = {"n_hidden": 3} if "n_hidden" in inspect.signature(builder).parameters else {}
+    small = {name: size for name, size in SMALL.items() if name in inspect.signature(builder).parameters}
     try:
         return builder(n_in=3, n_out=2, rule=rules.get(rule), **small)
     except SpecificationError as error:
@@ -33,11 +37,15 @@ def built(rule: str, network: str):
 
 PAIRS = [(rule, network) for rule in rules.names() for network in networks.names()]
 FITTING = [pair for pair in PAIRS if not isinstance(built(*pair), str)]
+#: Every network meets the rules of the core, every other rule the first network that it fits.
+CORE = ("delta", "gated_hebb", "hebb", "oja")
+FIRST = {rule: network for rule, network in reversed(FITTING)}
+JUDGED = [(rule, network) for rule, network in FITTING if rule in CORE or FIRST[rule] == network]
 
 
 def pytest_generate_tests(metafunc):
     if "library_pair" in metafunc.fixturenames:
-        metafunc.parametrize("library_pair", FITTING, ids="-".join)
+        metafunc.parametrize("library_pair", JUDGED, ids="-".join)
     if "library_rule" in metafunc.fixturenames:
         metafunc.parametrize("library_rule", rules.names())
     if "library_network" in metafunc.fixturenames:

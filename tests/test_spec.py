@@ -158,6 +158,15 @@ REFUSED = {
         lambda: Population("a", 1, "tanh(drives)"),
         "population 'a': x reads unknown name 'drives'; it may read x, drive, noise, dt",
     ),
+    "late text reads": (
+        lambda: Population("a", 1, {"x": "drive", "late error": "feed"}),
+        "population 'a': late error reads unknown name 'feed'; it may read x, error, drive, noise, dt",
+    ),
+    "late twice": (
+        lambda: Population("a", 1, {"x": "drive", "late x": "drive"}),
+        "population 'a', variable: the name 'x' is used twice; choose another",
+    ),
+    "late nothing": (lambda: Population("a", 1, {"x": "drive", "late ": "drive"}), "population 'a', variable: ''"),
     "start of nothing": (
         lambda: Population("a", 1, "drive", start={"v": 1.0}),
         "population 'a': start names 'v'; its variables are x",
@@ -191,6 +200,10 @@ REFUSED = {
     "efficacy reads": (
         lambda: Projection("a", "b", efficacy="w0 + alpha*w", params={"w0": Param()}),
         "projection 'a__b': efficacy reads unknown name 'alpha'; it may read w, w0, dt, n_pre, n_post",
+    ),
+    "signed efficacy": (
+        lambda: Projection("a", "b", efficacy="w +* 2", sign="inhibitory"),
+        "projection 'a__b': efficacy, column 4 of \"w +* 2\": this is not a formula",
     ),
     "projection per": (
         lambda: Projection("a", "b", params={"g": Param(per="neuron")}),
@@ -401,7 +414,7 @@ def test_json_round_trip_over_the_library(library_rule, library_network, library
 
 
 #: Rules that need a variable which no library network has, and why.
-HOMELESS = {"node_perturbation": "a population with noise of its own", "random_feedback": "an error of its pre neurons"}
+HOMELESS = {"node_perturbation": "a population with noise of its own"}
 
 
 def test_every_library_rule_fits_some_network_and_has_its_file_s_name(library_rule, library):
@@ -661,6 +674,29 @@ def test_the_neighbours_of_a_derivative_advance_together():
         (True, ["z"]),
     ]
     assert population.state == ("u", "v", "x", "z")
+
+
+def test_late_texts_and_the_inputs_that_only_they_read_have_a_phase_of_their_own():
+    update = {"x": "a + old", "late old": "x", "late du/dt": "a + b", "late dv/dt": "u"}
+    population = Population("a", 1, update, inputs=("a", "b", "c"))
+    (inputs, stages), (late_inputs, late_stages) = population.phases
+    assert inputs == ("a", "c") and late_inputs == ("b",)  # a is read by both, c by neither
+    assert [(derivative, list(texts)) for derivative, texts in stages] == [(False, ["x"])]
+    assert [(derivative, list(texts)) for derivative, texts in late_stages] == [(False, ["old"]), (True, ["u", "v"])]
+    assert population.stages == stages
+    assert population.state == ("x", "old", "u", "v") and population.variables == ("x", "old", "u", "v", "a", "b", "c")
+    assert Population("a", 1, start={"old": 2.0}, update=update, inputs=("a", "b")).start["old"] == 2.0
+    assert Population("stimulus", 1).phases == (((), []), ((), []))
+    again = Population.from_json(population.to_json())
+    assert list(again.update) == list(update) and again.phases == population.phases
+
+
+def test_a_sign_is_part_of_the_efficacy():
+    texts = {None: "w0 + w", "excitatory": "relu(w0 + w)", "inhibitory": "-relu(w0 + w)"}
+    for sign, text in texts.items():
+        made = Projection("a", "b", efficacy="w0 + w", params={"w0": Param()}, sign=sign)
+        assert made.efficacy_expression.text == text and made.efficacy == "w0 + w"
+        assert made.static and Projection.from_json(made.to_json()) == made
 
 
 def test_imposing_a_population_makes_it_an_input():

@@ -62,8 +62,9 @@ class Model:
         self.pools: dict[str, Any] = {}
         self._link()
         self.synapses = {p.label: self._synapses(p) for p in network.projections}
-        for population in network.populations:
-            self._population(population)
+        for late in (False, True):
+            for population in network.populations:
+                self._population(population, late)
         for projection in network.plastic:
             self._sums(projection)
         for projection in network.plastic:
@@ -227,15 +228,16 @@ class Model:
 
     # Populations
 
-    def _population(self, population: Population) -> None:
-        group = self.groups[population.name]
-        if population.is_input:
+    def _population(self, population: Population, late: bool) -> None:
+        group, (inputs, stages) = self.groups[population.name], population.phases[late]
+        if population.is_input and not late:
             self._assign(group, {"v_x": "fed"})
+        if population.is_input or (late and not stages):
             return
         for name in population.params:
             value = self.values[f"{population.name}.{name}"]
             setattr(group, f"a_{name}", np.broadcast_to(value, (self.batch, population.size)).ravel())
-        for into in population.inputs:
+        for into in inputs:
             incoming = [p for p in self.network.projections if p.post == population.name and p.into == into]
             for projection in incoming:
                 k, synapses = self.index[projection.label], self.synapses[projection.label]
@@ -245,12 +247,10 @@ class Model:
                 self._sum_now(synapses, f"d{k}_post")
             total = " + ".join(f"d{self.index[p.label]}" for p in incoming) or "0.0"
             self._assign(group, {f"v_{into}": total})
-        labels = list(population.expressions)
-        for derivative, texts in population.stages:
+        for derivative, texts in stages:
             code = {}
             for variable, expression in texts.items():
-                i = labels.index(f"d{variable}/dt" if derivative else variable)
-                text = self._population_text(population, i, expression)
+                text = self._population_text(population, population.state.index(variable), expression)
                 code[f"v_{variable}"] = f"v_{variable} + {self.network.dt!r}*({text})" if derivative else text
             self._assign(group, code)
 
@@ -371,8 +371,8 @@ def refuse(network: Network) -> None:
             raise EngineError(f"{where}: kwta sorts neurons, which Brian2's equations cannot say")
     for projection in network.projections:
         rule = projection.rule
-        if projection.delay or projection.sign:
-            raise EngineError(f"projection '{projection.label}': the Brian2 engine runs no delay and no sign yet")
+        if projection.delay:
+            raise EngineError(f"projection '{projection.label}': the Brian2 engine runs no delay yet")
         if rule is None:
             continue
         if rule.brian2_refuses:

@@ -8,7 +8,7 @@ from ..errors import SpecificationError
 from ..spec import Param, PlasticityRule, Population, Projection
 from ..spec.base import check_choice
 
-__all__ = ["modulator", "rule_modulators", "standard_inputs", "taught_output"]
+__all__ = ["fan_out", "modulator", "rule_modulators", "standard_inputs", "taught_output"]
 
 
 def standard_inputs(n_in: int, n_out: int) -> tuple[Population, ...]:
@@ -46,6 +46,16 @@ def modulator(name: str, tau: float, gain: float) -> Population:
         params["tau"] = Param(tau, "positive", minimum=1.0, unit="ms")
         return Population(name, 1, {"dx/dt": "(gain*sigmoid(drive) - x)/tau"}, params=params)
     return Population(name, 1, "gain*sigmoid(drive)", params=params)
+
+
+def fan_out(source: str, name: str, size: int) -> tuple[Population, list[Projection]]:
+    """Return the population ``name``, which brings a modulator of one neuron to each of ``size`` neurons.
+
+    Every neuron has a weight and a bias of its own (Miconi et al. 2019, arXiv:2002.10585). They start at 1 and 0, so
+    that at the start each neuron receives the modulator as it is.
+    """
+    weights = Projection(source, name, w=Param(1.0, per="post"))
+    return Population(name, size, "drive"), [weights, Projection("one", name, w=Param(0.0, per="post"))]
 
 
 def rule_modulators(rule: PlasticityRule, available: Mapping[str, str], where: str) -> dict[str, str]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from ..errors import SpecificationError, unknown
 from ..rules.gated_hebb import gated_hebb
 from ..spec import Network, Param, PlasticityRule, Population, Projection
+from ..spec.base import check_choice
+from ._parts import fan_out as fanned
 from ._parts import modulator, rule_modulators, standard_inputs, taught_output
 
 __all__ = ["modulated"]
@@ -23,6 +25,7 @@ def modulated(
     transfer: str = "softmax",
     alpha: float = 1.0,
     tau: float = 0.0,
+    fan_out: str = "global",
 ) -> Network:
     """Build stimulus -> hidden -> plastic synapses -> out, with any number of neuromodulators.
 
@@ -44,6 +47,10 @@ def modulated(
         Start of the plastic strength: efficacy ``alpha*w``.
     tau : float
         Time constant of the modulators at the start, ms; 0 makes them instantaneous.
+    fan_out : {"global", "per_neuron"}
+        ``global``: all targets of a modulator receive the same number. ``per_neuron``: it passes through one learned
+        weight and bias for each target neuron, in a population ``<modulator>_<target population>`` (Miconi et al. 2019,
+        arXiv:2002.10585), so it may raise plasticity here and lower it there.
 
     Returns
     -------
@@ -63,18 +70,35 @@ def modulated(
             if target not in TARGETS:
                 raise SpecificationError(f"modulator '{name}': {unknown('target', target, TARGETS)}")
 
+    check_choice(fan_out, ("global", "per_neuron"), "modulated: fan_out")
+    spread: list[Population] = []
+    fan: list[Projection] = []
+
     def aimed(target: str) -> list[str]:
         return [name for name, targets in modulators.items() if target in targets]
 
+    def heard(name: str, target: str, size: int) -> str:
+        """Return the population from which a target population hears a modulator."""
+        if fan_out == "global":
+            return name
+        own = f"{name}_{target}"
+        if own not in {p.name for p in spread}:
+            population, wires = fanned(name, own, size)
+            spread.append(population)
+            fan.extend(wires)
+        return own
+
     plasticity, gain, efficacy = (aimed(target) for target in TARGETS)
-    offered = {"m": plasticity[0]} if len(plasticity) == 1 else {f"m_{name}": name for name in plasticity}
+    single = len(plasticity) == 1
+    offered = {"m" if single else f"m_{name}": heard(name, "out", n_out) for name in plasticity}
     out, clamp = taught_output(n_out, transfer)
     hidden = Population(
         "hidden",
         n_hidden,
         f"tanh({''.join(f'm_{name}*' for name in gain)}drive)",
-        modulators={name: name for name in gain},
+        modulators={name: heard(name, "hidden", n_hidden) for name in gain},
     )
+    scaling = {f"m_{name}": heard(name, "out", n_out) for name in efficacy}
     plastic = Projection(
         "hidden",
         "out",
@@ -82,7 +106,7 @@ def modulated(
         efficacy="".join(f"m_{name}*" for name in efficacy) + "alpha*w",
         params={"alpha": Param(alpha)},
         rule=rule,
-        modulators=rule_modulators(rule, offered, "network 'modulated'") | {f"m_{name}": name for name in efficacy},
+        modulators=rule_modulators(rule, offered, "network 'modulated'") | scaling,
     )
     # A modulator that scales starts at 1 (2*sigmoid(0)); one that gates plasticity only starts at 1/2.
     sources = [modulator(name, tau, 2.0 if name in (*gain, *efficacy) else 1.0) for name in modulators]
@@ -95,9 +119,10 @@ def modulated(
         for source in ("stimulus", "hidden", "teach", "one")
     ]
     return Network(
-        (*standard_inputs(n_in, n_out), *sources, hidden, out),
+        (*standard_inputs(n_in, n_out), *sources, *spread, hidden, out),
         (
             *wiring,
+            *fan,
             Projection("stimulus", "hidden"),
             Projection("one", "hidden", w=Param(0.0, per="post")),
             plastic,

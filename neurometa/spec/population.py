@@ -14,6 +14,11 @@ from .rule import is_modulator
 
 __all__ = ["Population", "Spikes", "modulator_names"]
 
+Stages = list[tuple[bool, dict[str, Expression]]]
+Phase = tuple[tuple[str, ...], Stages]
+#: Beginning of the label of a text that runs after all populations have updated.
+_LATE = "late "
+
 
 @dataclass(frozen=True, eq=False)
 class Spikes(Description):
@@ -41,6 +46,8 @@ class Population(Description):
     update : str or mapping of str to str
         Ordered: variable -> text, or ``"dv/dt"`` -> text (forward Euler; neighbouring derivatives advance at once).
         A single text updates ``x``, the activity that projections carry. Empty: an input, filled by the task.
+        ``"late v"`` -> text runs after all populations have updated and before the rules, so that what comes back from
+        populations further on, such as an error, is there in the same step.
     params : mapping of str to Param
         Parameters of the text, per scalar or per neuron.
     start : mapping of str to float or Param
@@ -57,7 +64,7 @@ class Population(Description):
     Notes
     -----
     A text may read the population's variables, inputs and parameters, ``noise`` (unit normal), ``dt`` and its
-    modulators; ``softmax`` and ``kwta`` are allowed here only.
+    modulators; ``softmax`` and ``kwta`` are allowed here only. An input that only late texts read is added up late.
     """
 
     name: str
@@ -82,7 +89,7 @@ class Population(Description):
             raise SpecificationError(f"{where}: size is {self.size!r}; it must be a whole number above 0")
         check_choice(self.method, ("euler", "exact"), f"{where}: method")
         taken: dict[str, str] = dict.fromkeys(self.modulators, "modulator")
-        targets = [k[1:-3] if _is_derivative(k) else k for k in self.update]
+        targets = [_target(k) for k in self.update]
         if self.update and "x" not in targets and self.spikes is None:
             raise SpecificationError(f"{where}: no text updates 'x', the activity that projections carry")
         inputs = self.inputs if self.update else ()
@@ -116,7 +123,7 @@ class Population(Description):
     @cached_property
     def state(self) -> tuple[str, ...]:
         """Variables that are kept from step to step."""
-        return tuple(k[1:-3] if _is_derivative(k) else k for k in self.update) or ("x",)  # type: ignore[union-attr]
+        return tuple(_target(k) for k in self.update) or ("x",)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -137,19 +144,46 @@ class Population(Description):
         return {k: parse(v, f"population '{self.name}': {k}", functions) for k, v in update.items()}
 
     @property
-    def stages(self) -> list[tuple[bool, dict[str, Expression]]]:
+    def stages(self) -> Stages:
         """Ordered stages ``(derivative, {variable: expression})``; neighbouring derivatives share a stage."""
-        stages: list[tuple[bool, dict[str, Expression]]] = []
+        return self._stages(late=False)
+
+    @cached_property
+    def phases(self) -> tuple[Phase, Phase]:
+        """Input currents and stages of the update, and those that come after all populations have updated."""
+        early, late = (
+            {name for label, e in self.expressions.items() if _is_late(label) is when for name in e.names}
+            for when in (False, True)
+        )
+        own = self.inputs if self.update else ()
+        after = tuple(name for name in own if name in late - early)
+        return (tuple(n for n in own if n not in after), self.stages), (after, self._stages(late=True))
+
+    def _stages(self, late: bool) -> Stages:
+        stages: Stages = []
         for label, expression in self.expressions.items():
+            if _is_late(label) is not late:
+                continue
             derivative = _is_derivative(label)
             if not (stages and derivative and stages[-1][0]):
                 stages.append((derivative, {}))
-            stages[-1][1][label[1:-3] if derivative else label] = expression
+            stages[-1][1][_target(label)] = expression
         return stages
 
 
+def _is_late(label: str) -> bool:
+    return label.startswith(_LATE)
+
+
 def _is_derivative(label: str) -> bool:
+    label = label.removeprefix(_LATE)
     return label.startswith("d") and label.endswith("/dt")
+
+
+def _target(label: str) -> str:
+    """Return the variable that a text updates, from its label: ``v``, ``dv/dt``, ``late v`` or ``late dv/dt``."""
+    own = label.removeprefix(_LATE)
+    return own[1:-3] if _is_derivative(own) else own
 
 
 def modulator_names(modulators: Mapping[str, str], where: str) -> dict[str, str]:

@@ -18,6 +18,9 @@ from .rule import PlasticityRule
 
 __all__ = ["Projection", "Random"]
 
+#: The efficacy of a synapse whose text gives its strength.
+_SIGNED = {"excitatory": "relu({})", "inhibitory": "-relu({})"}
+
 
 @dataclass(frozen=True, eq=False)
 class Random(Description):
@@ -61,7 +64,10 @@ class Projection(Description):
     delay : float or Uniform
         Spike delay, ms.
     sign : None, "excitatory" or "inhibitory"
-        Sign that every efficacy keeps.
+        Sign that every efficacy keeps, whatever its parts become. The text is then the strength of a synapse, and the
+        efficacy is ``relu(text)``, or ``-relu(text)``: a synapse that is depressed to nothing is silent, and does not
+        come back with the other sign. The gradient is that of the text where its value is above 0, and 0 elsewhere,
+        so strengths that are learned should be ``positive``.
     """
 
     pre: str
@@ -138,8 +144,10 @@ class Projection(Description):
 
     @cached_property
     def efficacy_expression(self) -> Expression:
-        """Checked text of the efficacy."""
-        return parse(self.efficacy, f"projection '{self.label}': efficacy")
+        """Checked text of the efficacy, with its sign."""
+        where = f"projection '{self.label}': efficacy"
+        strength = parse(self.efficacy, where)
+        return parse(_SIGNED[self.sign].format(strength.text), where) if self.sign else strength
 
     def synapses(self, n_post: int, n_pre: int) -> np.ndarray:
         """Return which synapses exist, boolean ``(n_post, n_pre)``; the same on every machine."""

@@ -48,14 +48,18 @@ def make_step(network: Network, learn: bool = True) -> Step:
     refuse(network)
     rules = [(p.label, make_update(network, p)) for p in network.plastic] if learn else []
     plan = []
-    for population in network.populations:
-        name, currents = population.name, []
-        for into in population.inputs if not population.is_input else ():
-            found = [p for p in network.projections if p.post == name and p.into == into]
-            sources = [(p.label, f"{p.pre}.x", efficacy_function(network, p)) for p in found]
-            currents.append((f"{name}.{into}", sources))
-        update = None if population.is_input else _population_update(population, network.dt)
-        plan.append((name, f"{name}.{population.state[0]}", currents, update))
+    for late in (False, True):
+        for population in network.populations:
+            inputs, stages = population.phases[late]
+            if late and not stages:
+                continue
+            name, currents = population.name, []
+            for into in inputs:
+                found = [p for p in network.projections if p.post == name and p.into == into]
+                sources = [(p.label, f"{p.pre}.x", efficacy_function(network, p)) for p in found]
+                currents.append((f"{name}.{into}", sources))
+            update = None if population.is_input else _population_update(population, network.dt, late)
+            plan.append((name, f"{name}.{population.state[0]}", currents, update))
 
     def step(
         values: Tree, state: State, inputs: Mapping[str, Tensor], noise: Mapping[str, Tensor]
@@ -122,8 +126,8 @@ def refuse(network: Network) -> None:
         if population.spikes is not None or population.method != "euler":
             raise EngineError(f"population '{population.name}': the torch engine runs rate populations, method 'euler'")
     for projection in network.projections:
-        if projection.delay or projection.sign:
-            raise EngineError(f"projection '{projection.label}': the torch engine runs no delay and no sign yet")
+        if projection.delay:
+            raise EngineError(f"projection '{projection.label}': the torch engine runs no delay yet")
 
 
 def efficacy_function(network: Network, projection: Projection) -> Efficacy:
@@ -162,11 +166,13 @@ def efficacy_function(network: Network, projection: Projection) -> Efficacy:
     return efficacy
 
 
-def _population_update(population: Population, dt: float) -> Callable[[Tree, Tree, Tree, Mapping[str, Tensor]], None]:
+def _population_update(
+    population: Population, dt: float, late: bool
+) -> Callable[[Tree, Tree, Tree, Mapping[str, Tensor]], None]:
     """Build the update of one population; it writes the new variables into the step's own dictionary ``x``."""
     prefix, state, inputs = population.name, set(population.state), set(population.inputs)
     stages = []
-    for derivative, texts in population.stages:
+    for derivative, texts in population.phases[late][1]:
         compiled = []
         for variable, expression in texts.items():
             names = sorted(expression.names - {"dt"})

@@ -146,6 +146,67 @@ def test_a_modulator_scales_gain_efficacy_and_plasticity(size):
     assert torch.equal(made.output[1, 0], m * (1 + w))
 
 
+def test_late_variables_follow_all_populations_and_precede_the_rules():
+    """Worked out by hand: a first population hears, in the same step, what the last one made of it."""
+    first = Population(
+        "first",
+        1,
+        {"x": "drive + echo", "late echo": "10*back", "late dsum/dt": "echo + drive"},
+        inputs=("drive", "back"),
+    )
+    network = Network(
+        (STIMULUS, first, Population("last", 1, "drive + 1")),
+        (
+            Projection("stimulus", "first", w=Param(1.0), rule=PlasticityRule("r", dw="pre*echo_post")),
+            Projection("first", "last", w=Param(2.0)),
+            Projection("last", "first", into="back", w=Param(1.0)),
+        ),
+        dt=0.5,
+        output="first",
+    )
+    made = run(network, 1.0, 2.0)
+    # step 1: x 1 + 0, last 2*1 + 1 = 3, echo 30, sum .5*(30 + 1), w 1 + .5*1*30 = 16
+    # step 2: x 16*2 + 30 = 62 (the echo of the step before), last 125, echo 1250, sum 15.5 + .5*(1250 + 32)
+    assert made["x.first"].flatten().tolist() == [1.0, 62.0]
+    assert made["x.last"].flatten().tolist() == [3.0, 125.0]
+    assert made["back.first"].flatten().tolist() == [3.0, 125.0]
+    assert made["echo.first"].flatten().tolist() == [30.0, 1250.0]
+    assert made["sum.first"].flatten().tolist() == [15.5, 656.5]
+    assert made["w.stimulus__first"].flatten().tolist() == [16.0, 16.0 + 0.5 * 2.0 * 1250.0]
+
+
+def test_late_texts_run_in_declared_order_and_an_input_that_both_read_is_early():
+    a = Population("a", 1, {"x": "drive", "late back": "b"}, inputs=("drive", "b"))
+    b = Population("b", 1, {"x": "a", "late seen": "a", "late more": "seen + 1"}, inputs=("a",))
+    network = Network(
+        (STIMULUS, a, b),
+        (
+            Projection("stimulus", "a", w=Param(1.0)),
+            Projection("a", "b", into="a", w=Param(3.0)),
+            Projection("b", "a", into="b", w=Param(1.0)),
+        ),
+    )
+    made = run(network, 1.0, 2.0)
+    assert made["back.a"].flatten().tolist() == [3.0, 6.0]
+    assert made["more.b"].flatten().tolist() == [4.0, 7.0]
+
+
+@pytest.mark.parametrize("sign", ["excitatory", "inhibitory"])
+@pytest.mark.parametrize("source", ["stimulus", "one"])
+def test_a_sign_cuts_strengths_off_at_zero_with_the_gradient_of_what_is_left(sign, source):
+    direction = 1.0 if sign == "excitatory" else -1.0
+    rule = PlasticityRule("r", dw="-0.25*pre", traces={"used": "w_eff"})
+    signed = Projection(source, "h", name="p", sign=sign, w=Param(per="post"), rule=rule)
+    network = Network((STIMULUS, Population("h", 3, "drive")), (signed,))
+    w = torch.tensor([[-2.0], [0.0], [0.5]], dtype=F64, requires_grad=True)
+    made = simulate(network, {"p.w": w}, {"stimulus": column(1.0, 1.0, 1.0, 1.0)}, save=Save())
+    assert (direction * made["drive.h"][:, 0]).tolist() == [[0, 0, 0.5], [0, 0, 0.25], [0, 0, 0], [0, 0, 0]]
+    assert made["w.p"][:, 0, 2, 0].tolist() == [0.25, 0.0, -0.25, -0.5]  # w itself goes on as the rule says
+    assert made["traces.p.used"][-1, 0, :, 0].tolist() == [0.0, 0.0, 0.75 * direction]  # w_eff has the sign
+    (slope,) = torch.autograd.grad(made.output[0].sum(), w)
+    assert slope.flatten().tolist() == [0.0, 0.0, direction]
+
+
 def test_noise_is_given_or_drawn_from_its_stream():
     network = Network(
         (STIMULUS, Population("a", 3, "drive + 2*noise"), Population("b", 3, "drive")),
@@ -239,10 +300,9 @@ def test_a_step_changes_nothing_in_place_and_returns_its_currents():
         (Population("a", 1, {"dx/dt": "-x"}, method="exact"), "population 'a': the torch engine runs rate populations"),
         (
             Projection("stimulus", "b", delay=1.0),
-            "projection 'stimulus__b': the torch engine runs no delay and no sign",
+            "projection 'stimulus__b': the torch engine runs no delay yet",
         ),
         (Projection("stimulus", "b", delay=Uniform(1, 2)), "the torch engine runs no delay"),
-        (Projection("stimulus", "b", sign="excitatory"), "the torch engine runs no delay and no sign yet"),
         (
             Projection("stimulus", "b", rule=PlasticityRule("stdp", on_pre="w += 1")),
             r"rule 'stdp': the torch engine runs rate rules \(dw or step\) with euler traces",
