@@ -82,9 +82,9 @@ def late_modulator(monkeypatch):
     """The modulator is computed after everything that reads it."""
     build = Model._population
 
-    def late(self, population):
+    def late(self, population, late=False):
         if population.name != "dopamine":
-            build(self, population)
+            build(self, population, late)
 
     rule = Model._rule
 

@@ -62,9 +62,10 @@ class Model:
         self.pools: dict[str, Any] = {}
         self._link()
         self.synapses = {p.label: self._synapses(p) for p in network.projections}
-        for late in (False, True):
-            for population in network.populations:
-                self._population(population, late)
+        for population in network.populations:
+            self._population(population)
+        for population in network.populations:
+            self._population(population, late=True)
         for projection in network.plastic:
             self._sums(projection)
         for projection in network.plastic:
@@ -228,7 +229,7 @@ class Model:
 
     # Populations
 
-    def _population(self, population: Population, late: bool) -> None:
+    def _population(self, population: Population, late: bool = False) -> None:
         group, (inputs, stages) = self.groups[population.name], population.phases[late]
         if population.is_input and not late:
             self._assign(group, {"v_x": "fed"})
