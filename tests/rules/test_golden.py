@@ -234,3 +234,27 @@ def test_mpn_and_stpn_follow_their_recursions():
         w = evolve(network, stored(network, **values), torch.ones(50, 2, dtype=F64))
         wanted = 0.1 * sum(0.9**k for k in range(50))
         torch.testing.assert_close(w, torch.full_like(w, wanted), rtol=1e-12, atol=0)
+
+
+def test_oja_on_the_whole_weight_differs_from_oja_on_the_plastic_part():
+    """With efficacy 1/2 + w the whole weight reaches length 1, or sqrt(2) where the plastic part alone is forgotten."""
+    x = gaussian(20_000, [3.0, 0.5])
+    lengths = {}
+    for name in ("oja", "oja_total"):
+        network = Network(
+            (Population("stimulus", 2), Population("out", 1, "drive")),
+            (
+                Projection(
+                    "stimulus",
+                    "out",
+                    "s",
+                    efficacy="w0 + w",
+                    params={"w0": Param(0.5, per="synapse")},
+                    rule=rules.get(name),
+                ),
+            ),
+        )
+        w = evolve(network, stored(network, eta=5e-4), x)[0]
+        lengths[name] = float((w + 0.5).norm())
+    assert abs(lengths["oja_total"] - 1) < 0.05
+    assert abs(lengths["oja"] - 2**0.5) < 0.05  # w = e/(v.e) with v = 1/2 + w along e, the first eigenvector
