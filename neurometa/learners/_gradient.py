@@ -21,6 +21,7 @@ from ..tasks.base import Episode, Part, Task
 from ..torch_engine.compiled import compiled
 from ..torch_engine.program import Program, program
 from ..torch_engine.simulate import run
+from ..torch_engine.trunk import n_axes
 from ..tree import Tree
 from .base import NetworkLearner
 
@@ -101,7 +102,7 @@ class InnerLoop(NetworkLearner):
         if isinstance(self.network, nn.Module):
             return self.network.get_parameter(name.removeprefix("model.")).ndim
         if name.startswith("trunk."):
-            return 4 if name.endswith(".w") else 1
+            return n_axes(name)
         return len(self.network.leaves[name].shape)
 
     def _base_groups(self) -> dict[str, str]:
@@ -162,9 +163,9 @@ class InnerLoop(NetworkLearner):
     def _start(self, params: Mapping[str, Tensor], batch: int) -> Tree:
         """Return the adapted leaves before adaptation, one slice per task."""
         fast: Tree = {}
-        for name, n_axes in self._adapted.items():  # type: ignore[attr-defined]
+        for name, own in self._adapted.items():  # type: ignore[attr-defined]
             leaf = params[name]
-            fast[name] = leaf.expand(batch, *leaf.shape[leaf.ndim - n_axes :])
+            fast[name] = leaf.expand(batch, *leaf.shape[leaf.ndim - own :])
         return fast
 
     def _support_loss(
@@ -220,8 +221,8 @@ class InnerLoop(NetworkLearner):
             return run(made, params, inputs, learn=False, reset=part.reset, stream=stream).output
         module: nn.Module = self.network
         own = {name.removeprefix("model."): leaf for name, leaf in params.items() if name.startswith("model.")}
-        n_axes = {name: p.ndim for name, p in module.named_parameters()}
-        axes = {name: 0 if leaf.ndim > n_axes[name] else None for name, leaf in own.items()}
+        plain = {name: p.ndim for name, p in module.named_parameters()}
+        axes = {name: 0 if leaf.ndim > plain[name] else None for name, leaf in own.items()}
         x = part.inputs["stimulus"]  # (time, batch, n_in)
         if not any(axis == 0 for axis in axes.values()):
             return torch.func.functional_call(module, own, (x.flatten(0, 1),)).unflatten(0, x.shape[:2])

@@ -14,7 +14,6 @@ from torch.autograd.forward_ad import make_dual, unpack_dual
 from ..errors import EngineError, SpecificationError
 from ..spec import ConvTrunk, Network
 from ..tasks.base import Part
-from ..torch_engine.ops import maximum, minimum
 from ..torch_engine.program import Program, program
 from ..torch_engine.simulate import simulate
 from ..trajectory import Save, State, Trajectory
@@ -153,13 +152,7 @@ class OnlineLearner(SynapticLearner):
                 value = value - torch.sigmoid(params[DECAY]) * m * state.w[projection.label]
             if slope is not None:
                 value = value - rate * m * slope
-            if projection.limits is not None:
-                low, high = (
-                    values[f"{projection.label}.rule.{b}"] if isinstance(b, str) else b for b in projection.limits
-                )
-                value = minimum(maximum(value, low), high)
-            mask = values.get(f"{projection.label}.mask")
-            moved[projection.label] = value if mask is None else value * mask
+            moved[projection.label] = made.limits[projection.label](values, value)
         return State(new.x, {**new.w, **moved}, new.traces), currents
 
 

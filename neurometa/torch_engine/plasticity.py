@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from ..trajectory import State
 from ..tree import Tree
 from .ops import TORCH, maximum, minimum
 
-__all__ = ["Update", "make_update"]
+__all__ = ["Update", "make_limit", "make_update"]
 
 #: ``update(values, pre, efficacy, x, currents, state) -> (w, traces)``
 Update = Callable[[Tree, Tensor, Tensor, Tree, Tree, State], tuple[Tensor, Tree]]
@@ -102,6 +103,24 @@ def _mlp(spec: MLP, stem: str) -> Callable[..., Tensor]:
     return function
 
 
+def make_limit(projection: Projection) -> Callable[[Tree, Tensor], Tensor]:
+    """Build ``limit(values, w) -> w``: the bounds of a projection, and 0 where it has no synapse."""
+    label, limits = projection.label, projection.limits
+    low, high = (
+        (None, None) if limits is None else (f"{label}.rule.{b}" if isinstance(b, str) else float(b) for b in limits)
+    )
+    mask_key = f"{label}.mask"
+
+    def limit(values: Tree, w: Any) -> Tensor:
+        if low is not None and high is not None:
+            w = maximum(w, values[low] if isinstance(low, str) else low)
+            w = minimum(w, values[high] if isinstance(high, str) else high)
+        mask = values.get(mask_key)
+        return w if mask is None else w * mask
+
+    return limit
+
+
 def make_update(network: Network, projection: Projection) -> Update:
     """Build the plastic update of one projection.
 
@@ -135,10 +154,7 @@ def make_update(network: Network, projection: Projection) -> Update:
         name: (post_size if "post" in axes else 1, pre_size if "pre" in axes else 1)
         for name, axes in rule.trace_axes.items()
     }
-    limits = projection.limits
-    low, high = (
-        (None, None) if limits is None else (f"{label}.rule.{b}" if isinstance(b, str) else float(b) for b in limits)
-    )
+    limit = make_limit(projection)
     axes = {"post": (-2,), "pre": (-1,), "both": (-2, -1)}
     totals = [(name, axes[rule.sums[name].over], _Formula(e, *shared)) for name, e in rule.sum_expressions.items()]
     post_key, mask_key, joint, traces = f"{projection.post}.x", f"{label}.mask", rule.joint, list(rule.traces)
@@ -169,10 +185,6 @@ def make_update(network: Network, projection: Projection) -> Update:
         if steps:
             w = local["w"].expand_as(w)
             new.update({name: local[name].expand(w.shape[0], *shapes[name]) for name in assigned})
-        if low is not None and high is not None:
-            w = maximum(w, values[low] if isinstance(low, str) else low)
-            w = minimum(w, values[high] if isinstance(high, str) else high)
-        w = w if mask is None else w * mask
-        return w, {f"{label}.{name}": value for name, value in new.items()}
+        return limit(values, w), {f"{label}.{name}": value for name, value in new.items()}
 
     return update

@@ -15,6 +15,7 @@ from ..tree import Tree, to_batch
 from .compiled import compiled
 from .masks import mask_of
 from .params import check_leaf, constrain_leaf, draw
+from .plasticity import make_limit
 from .step import Step, efficacy_function, make_step, refuse
 
 __all__ = ["Program", "prepare", "program", "start"]
@@ -46,6 +47,7 @@ class Program:
         self._watched = [p.label for p in network.projections if p.static and p.rule]
         self.foldable = not any(p.efficacy_expression.names & set(p.modulators) for p in network.projections)
         self.output = network.output
+        self.limits = {p.label: make_limit(p) for p in network.plastic}
         self.steps: dict[bool, Step] = {flag: make_step(network, flag) for flag in (False, True)}
         self._compiled: dict[bool, Step] = {}
         self._starts = [

@@ -12,7 +12,7 @@ from torch.autograd.forward_ad import unpack_dual
 from ..spec import ConvTrunk
 from ..tree import Tree, to_batch
 
-__all__ = ["apply_trunk", "init_trunk", "trunk_statistics"]
+__all__ = ["apply_trunk", "init_trunk", "n_axes", "trunk_statistics"]
 
 EPSILON = 1e-5
 
@@ -71,7 +71,9 @@ def trunk_statistics(trunk: ConvTrunk, params: Mapping[str, Tensor], stimulus: T
 def _forward(trunk: ConvTrunk, params: Mapping[str, Tensor], stimulus: Tensor) -> tuple[Tensor, Tree]:
     statistics: Tree = {}
     params = {
-        name: to_batch(leaf, _n_axes(name), stimulus.shape[1]) for name, leaf in params.items() if "trunk." in name
+        name: to_batch(leaf, n_axes(name), stimulus.shape[1])
+        for name, leaf in params.items()
+        if name.startswith("trunk.")
     }
     images = stimulus.flatten(0, 1).unflatten(-1, trunk.image_shape)
     dtype = torch.bfloat16 if trunk.precision == "bfloat16" else stimulus.dtype
@@ -98,7 +100,8 @@ def _forward(trunk: ConvTrunk, params: Mapping[str, Tensor], stimulus: Tensor) -
     return features, statistics
 
 
-def _n_axes(name: str) -> int:
+def n_axes(name: str) -> int:
+    """Return the number of axes of a leaf of a trunk, a batch axis not counted."""
     return 4 if name.endswith(".w") else 1
 
 
