@@ -11,24 +11,21 @@ over rounds of the ratio to the reference of the same round.
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from _record import write_record
 from torch import Tensor, nn
 
 import neurometa as nm
 from neurometa.cli.script import run_script
 from neurometa.errors import NeurometaError
-from neurometa.meta.folder import write_atomically
 from neurometa.meta.memory import keep_memory
 from neurometa.outer import Problem
 from neurometa.streams import generator
@@ -186,17 +183,7 @@ def main(settings: Settings) -> None:
         print(f"{f'{steps} inner steps, {settings.tasks} tasks':28} ms/iteration   ratio")
         for way, row in figures[steps].items():
             print(f"{way:28} {row['milliseconds']:12.2f} {row['ratio']:7.2f}")
-    command, here = ["git", "rev-parse", "--short", "HEAD"], Path(__file__).parent
-    commit = subprocess.run(command, cwd=here, capture_output=True, text=True).stdout.strip()
-    record = {
-        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
-        "inner_steps": figures,
-        "machine": {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "commit": commit,
-    }
-    settings.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(settings.out, lambda file: file.write(json.dumps(record, indent=1).encode()))
+    write_record(settings, inner_steps=figures)
 
 
 if __name__ == "__main__":

@@ -8,21 +8,18 @@ one at a time and must give the same weights before anything is timed.
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
-import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from _record import write_record
 from torch import Tensor
 
 import neurometa as nm
 from neurometa.cli.script import run_script
 from neurometa.errors import NeurometaError
-from neurometa.meta.folder import write_atomically
 from neurometa.meta.memory import keep_memory
 from neurometa.streams import generator
 from neurometa.tree import Tree
@@ -113,17 +110,7 @@ def main(settings: Settings) -> None:
     print(f"{settings.rules} rules x {settings.episodes} episodes, N = {settings.neurons}, T = {settings.steps}")
     print(f"{rate / 1e9:.3f} G synapse updates/s (median of {settings.repeats}; {settings.threads} threads)")
     print(f"largest difference from one rule at a time (float64): {worst:.1e}")
-    command, here = ["git", "rev-parse", "--short", "HEAD"], Path(__file__).parent
-    record = {
-        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
-        "updates_per_second": rates,
-        "largest_difference": worst,
-        "machine": {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "commit": subprocess.run(command, cwd=here, capture_output=True, text=True).stdout.strip(),
-    }
-    settings.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(settings.out, lambda file: file.write(json.dumps(record, indent=1).encode()))
+    write_record(settings, updates_per_second=rates, largest_difference=worst)
 
 
 if __name__ == "__main__":

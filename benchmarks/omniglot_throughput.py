@@ -9,24 +9,21 @@ setting; both draw from the same task. Paired runs alternate, and the median of 
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
-import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from _record import write_record
 from torch import nn
 
 import neurometa as nm
 from neurometa.cli.script import run_script
 from neurometa.errors import DataError
-from neurometa.meta.folder import write_atomically
 from neurometa.meta.memory import keep_memory
 from neurometa.outer import Problem
 from neurometa.streams import generator
@@ -138,19 +135,8 @@ def main(settings: Settings) -> None:
     ratio = statistics.median(b / a for a, b in pairs)
     print(f"one at a time {slow:8.0f} training episodes/s\nbatched       {fast:8.0f} training episodes/s")
     print(f"ratio         {ratio:8.2f}  (median of {settings.pairs} paired runs)")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    record = {
-        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
-        "task": type(task).__name__,
-        "episodes_per_second": {"one_at_a_time": slow, "batched": fast},
-        "ratio": ratio,
-        "pairs": pairs,
-        "machine": {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "commit": commit,
-    }
-    settings.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(settings.out, lambda file: file.write(json.dumps(record, indent=1).encode()))
+    rates = {"one_at_a_time": slow, "batched": fast}
+    write_record(settings, task=type(task).__name__, episodes_per_second=rates, ratio=ratio, pairs=pairs)
 
 
 if __name__ == "__main__":
