@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import SpecificationError
-from ..spec import Param, PlasticityRule, Population, Projection
+from ..spec import Network, Param, PlasticityRule, Population, Projection
 from ..spec.base import check_choice
 
-__all__ = ["fan_out", "modulator", "rule_modulators", "standard_inputs", "taught_output"]
+__all__ = ["fan_out", "modulator", "recurrent_network", "rule_modulators", "standard_inputs", "taught_output"]
 
 
 def standard_inputs(n_in: int, n_out: int) -> tuple[Population, ...]:
@@ -56,6 +56,28 @@ def fan_out(source: str, name: str, size: int) -> tuple[Population, list[Project
     """
     weights = Projection(source, name, w=Param(1.0, per="post"))
     return Population(name, size, "drive"), [weights, Projection("one", name, w=Param(0.0, per="post"))]
+
+
+def recurrent_network(
+    name: str, n_in: int, n_out: int, hidden: Population, recurrent: Projection, transfer: str
+) -> Network:
+    """Return stimulus -> hidden -> out around the recurrent synapses of the population ``hidden``.
+
+    Hidden neurons see stimulus, target and teaching signal. Where the rule of the recurrent synapses reads a modulator,
+    the population ``m_hidden`` computes it from the hidden neurons. The network answers ``out.drive``.
+    """
+    out, clamp = taught_output(n_out, transfer)
+    modulated = bool(recurrent.rule and recurrent.rule.modulators)
+    m = (modulator("m_hidden", 0.0, 1.0),) if modulated else ()
+    feed = [Projection(source, "hidden") for source in ("stimulus", "target", "teach", "one")]
+    readout = [Projection("hidden", "out"), Projection("one", "out")]
+    modulation = [Projection("hidden", "m_hidden"), Projection("one", "m_hidden")] if modulated else []
+    return Network(
+        (*standard_inputs(n_in, n_out), hidden, *m, out),
+        (*feed, recurrent, *modulation, *readout, clamp),
+        output="out.drive",
+        name=name,
+    )
 
 
 def rule_modulators(rule: PlasticityRule, available: Mapping[str, str], where: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..rules.hebb import hebb
 from ..spec import Network, Normal, Param, PlasticityRule, Population, Projection
-from ._parts import modulator, rule_modulators, standard_inputs, taught_output
+from ._parts import recurrent_network, rule_modulators
 
 __all__ = ["recurrent"]
 
@@ -37,8 +37,6 @@ def recurrent(
     Network
         Hidden neurons see stimulus, target and teaching signal; the network answers ``out.drive``.
     """
-    out, clamp = taught_output(n_out, transfer)
-    m = (modulator("m_hidden", 0.0, 1.0),) if rule.modulators else ()
     plastic = Projection(
         "hidden",
         "hidden",
@@ -50,12 +48,4 @@ def recurrent(
         rule=rule,
         modulators=rule_modulators(rule, {"m": "m_hidden"}, "network 'recurrent'"),
     )
-    feed = [Projection(source, "hidden") for source in ("stimulus", "target", "teach", "one")]
-    readout = [Projection("hidden", "out"), Projection("one", "out")]
-    modulation = [Projection("hidden", "m_hidden"), Projection("one", "m_hidden")] if m else []
-    return Network(
-        (*standard_inputs(n_in, n_out), Population("hidden", n_hidden, "tanh(drive)"), *m, out),
-        (*feed, plastic, *modulation, *readout, clamp),
-        output="out.drive",
-        name="recurrent",
-    )
+    return recurrent_network("recurrent", n_in, n_out, Population("hidden", n_hidden, "tanh(drive)"), plastic, transfer)

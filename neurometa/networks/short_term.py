@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..errors import SpecificationError
 from ..spec import Network, Normal, Param, PlasticityRule, Population, Projection, Trace
-from ._parts import modulator, rule_modulators, standard_inputs, taught_output
+from ._parts import recurrent_network, rule_modulators
 
 __all__ = ["short_term"]
 
@@ -71,8 +71,6 @@ def short_term(
     """
     plain = rule is None
     rule = _with_traces(STILL if rule is None else rule, use, tau_f, tau_d, rate)
-    out, clamp = taught_output(n_out, transfer)
-    m = (modulator("m_hidden", 0.0, 1.0),) if rule.modulators else ()
     params = {"w0": Param(Normal(0.0, f"1/({float(use)!r}*sqrt(n_pre))"), per="synapse")}
     if not plain:
         params["alpha"] = Param(Normal(0.0, alpha), per="synapse")
@@ -84,14 +82,8 @@ def short_term(
         rule=rule,
         modulators=rule_modulators(rule, {"m": "m_hidden"}, "network 'short_term'"),
     )
-    feed = [Projection(source, "hidden") for source in ("stimulus", "target", "teach", "one")]
-    readout = [Projection("hidden", "out"), Projection("one", "out")]
-    modulation = [Projection("hidden", "m_hidden"), Projection("one", "m_hidden")] if m else []
-    return Network(
-        (*standard_inputs(n_in, n_out), Population("hidden", n_hidden, "sigmoid(drive)"), *m, out),
-        (*feed, synapses, *modulation, *readout, clamp),
-        output="out.drive",
-        name="short_term",
+    return recurrent_network(
+        "short_term", n_in, n_out, Population("hidden", n_hidden, "sigmoid(drive)"), synapses, transfer
     )
 
 
