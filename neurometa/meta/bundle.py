@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -38,6 +38,8 @@ def meta_train_seeds(
     learn: Iterable[str] = GROUPS,
     validate_every: int = 0,
     n_validation: int = 256,
+    fresh_validation: bool = False,
+    until: Callable[[Sequence[Mapping[str, Any]]], bool] | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
     checkpoint_every: int | None = None,
@@ -66,6 +68,8 @@ def meta_train_seeds(
     n_iterations, n_tasks, learn, validate_every, n_validation, resume, checkpoint_every, report_every, on_progress
         As in `meta_train`; ``n_tasks`` is the number of tasks of each seed. After a kill, resuming with the same seeds
         gives the same result bit for bit, whichever of their checkpoints came first.
+    fresh_validation, until
+        As in `meta_train`; every seed is asked about its own records and finishes by itself.
     device, dtype
         Of parameters and episodes.
 
@@ -94,7 +98,7 @@ def meta_train_seeds(
             raise SpecificationError(f"network '{network.name}' draws {drawn[0]} within episodes; use meta_train")
     check_intervals(checkpoint_every, report_every)
     shared = (learner, task, outer or Backprop(), n_iterations, n_tasks)
-    rest = (tuple(learn), validate_every, n_validation, device, dtype)
+    rest = (tuple(learn), validate_every, n_validation, device, dtype, fresh_validation, until)
     folders = [RunFolder(os.path.join(run_dir, f"seed-{seed}")) if run_dir is not None else None for seed in seeds]
     plans = [Plan(*shared, seed, *rest) for seed in seeds]
     bundle = Bundle([Loop(plan, folder) for plan, folder in zip(plans, folders, strict=True)])
@@ -115,7 +119,8 @@ class Bundle:
     """Several training runs that go forward together.
 
     Runs that are ahead of others, as checkpoints after a kill may be, stay where they are until the rest has caught
-    up, and take part in the call as passengers: each entry of the batch is computed as in an undisturbed run.
+    up, and take part in the call as passengers: each entry of the batch is computed as in an undisturbed run. Runs that
+    finished early are passengers too, until the batch can be halved without them.
 
     Parameters
     ----------
@@ -125,13 +130,15 @@ class Bundle:
 
     def __init__(self, loops: list[Loop]):
         self.loops = loops
+        self.aboard = loops
         self.plan = loops[0].plan
         self.moved: list[tuple[Loop, dict[str, Any]]] = []
 
     @property
     def iteration(self) -> int:
-        """Iterations that every run has done."""
-        return min(loop.iteration for loop in self.loops)
+        """Iterations that every run has done, of those that are not finished."""
+        going = [loop.iteration for loop in self.loops if not loop.finished]
+        return min(going) if going else max(loop.iteration for loop in self.loops)
 
     @property
     def finished(self) -> bool:
@@ -157,37 +164,47 @@ class Bundle:
     def step(self) -> dict[str, float]:
         """Do one iteration of the runs that are behind; return the mean of their metrics."""
         now, n_tasks = self.iteration, self.plan.n_tasks
-        behind = [loop for loop in self.loops if loop.iteration == now]
+        self.aboard = aboard = self._board(now)
+        behind = [loop for loop in aboard if loop.iteration == now and not loop.finished]
         marks = {id(loop): loop.mark() for loop in behind}
         drawn = {id(loop): loop.sample() for loop in behind}
-        episode = join([drawn.get(id(loop), drawn[id(behind[0])]) for loop in self.loops])
-        learned = stack([loop.learned for loop in self.loops])
+        episode = join([drawn.get(id(loop), drawn[id(behind[0])]) for loop in aboard])
+        learned = stack([loop.learned for loop in aboard])
         leaves = {name: leaf.requires_grad_() for name, leaf in learned.items()}
         each = leaves if self.plan.learner.takes_groups else spread(leaves, n_tasks)
-        params = {**self._fixed(), **each} if len(self.loops) > 1 else self._alone(leaves)
-        losses = self.plan.learner.loss(params, episode, self.plan.task).view(len(self.loops), n_tasks).mean(1)
+        params = {**self._fixed(), **each} if len(aboard) > 1 else self._alone(leaves)
+        losses = self.plan.learner.loss(params, episode, self.plan.task).view(len(aboard), n_tasks).mean(1)
         slopes = slopes_of(losses.sum(), leaves)
         self.moved = []
-        for i, loop in enumerate(self.loops):
+        for i, loop in enumerate(aboard):
             if id(loop) in marks:
                 outer, problem = loop.plan.outer, loop.problem(drawn[id(loop)])
                 step = outer.follow(loop.learned, loop.state, problem, losses[i], [g[i] for g in slopes])  # type: ignore[attr-defined]
                 self.moved.append((loop, loop.accept(marks[id(loop)], *step)))
         return {name: sum(m[name] for _, m in self.moved) / len(self.moved) for name in self.moved[0][1]}
 
+    def _board(self, now: int) -> list[Loop]:
+        """Return the runs that take part in an iteration: it depends on nothing but when each run finished."""
+        done = [loop for loop in self.loops if loop.finished and loop.iteration <= now]
+        seats, needed = len(self.loops), len(self.loops) - len(done)
+        while seats > 1 and (seats + 1) // 2 >= needed:
+            seats = (seats + 1) // 2
+        left = {id(loop) for loop in done[seats - needed :]}
+        return [loop for loop in self.loops if id(loop) not in left]
+
     def _fixed(self) -> Tree:
         """Return what is not learned: once where all runs have the same, else an entry per task."""
-        first: Tree = self.loops[0].fixed
+        first: Tree = self.aboard[0].fixed
         found: Tree = {}
         for name, leaf in first.items():
-            others = [loop.fixed[name] for loop in self.loops]
+            others = [loop.fixed[name] for loop in self.aboard]
             alike = all(torch.equal(leaf, other) for other in others[1:])
             each = {name: leaf} if alike else stack([{name: other} for other in others])
             found |= each if alike or self.plan.learner.takes_groups else spread(each, self.plan.n_tasks)
         return found
 
     def _alone(self, leaves: Tree) -> Tree:
-        return {**self.loops[0].fixed, **{name: leaf[0] for name, leaf in leaves.items()}}
+        return {**self.aboard[0].fixed, **{name: leaf[0] for name, leaf in leaves.items()}}
 
     def validate(self) -> float:
         """Validate the runs that moved; return the mean score."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -45,6 +45,8 @@ class Plan:
     n_validation: int
     device: torch.device | str | None
     dtype: torch.dtype | None
+    fresh_validation: bool = False
+    until: Callable[[Sequence[Mapping[str, Any]]], bool] | None = None
 
     def __post_init__(self):
         for group in self.learn:
@@ -55,12 +57,15 @@ class Plan:
             value = getattr(self, name)
             if not isinstance(value, int) or value < minimum:
                 raise SpecificationError(f"{name} is {value}; it must be a whole number, {minimum} or more")
+        if self.until and not self.validate_every:
+            raise SpecificationError("until is asked after each validation; give validate_every too")
 
     def config(self) -> dict[str, Any]:
         """Return the plan as what ``json`` writes; the device may change from one session to the next."""
         strategies = {kind: describe(kind, getattr(self, kind)) for kind in ("learner", "task", "outer")}
         names = ("n_iterations", "n_tasks", "seed", "learn", "n_validation", "validate_every")
-        return {**strategies, **{name: getattr(self, name) for name in names}, "dtype": str(self.dtype)}
+        found = {**strategies, **{name: getattr(self, name) for name in names}, "dtype": str(self.dtype)}
+        return {**found, "fresh_validation": True} if self.fresh_validation else found
 
 
 class Mark(NamedTuple):
@@ -108,6 +113,7 @@ class Loop:
         self.best: dict[str, Any] | None = None  # params, iteration, score
         self.losses: tuple[float, ...] = ()  # since the last report
         self.history: list[dict[str, Any]] = []
+        self.satisfied = False  # what `until` said of the history
         self._before: Mark | None = None  # one iteration back: its parameters gave a finite loss
 
     @property
@@ -117,8 +123,8 @@ class Loop:
 
     @property
     def finished(self) -> bool:
-        """Whether every iteration is done."""
-        return self.iteration >= self.plan.n_iterations
+        """Whether every iteration is done, or enough of them."""
+        return self.satisfied or self.iteration >= self.plan.n_iterations
 
     def restore(self, resume: bool) -> None:
         """Prepare the run folder, and continue from its checkpoint if there is one."""
@@ -140,7 +146,13 @@ class Loop:
         self.state = state
         self.folder.rewind(self.iteration)
         self.history = self.folder.metrics()
+        self._judge()
         self._repair_best()
+
+    def _judge(self) -> None:
+        """Ask whether training has reached what it was for."""
+        if self.plan.until and self.history and "validation" in self.history[-1]:
+            self.satisfied = bool(self.plan.until(self.history))
 
     def _repair_best(self) -> None:
         """Write ``best.pt`` anew if it is missing or damaged: ``last.pt`` holds it too."""
@@ -229,15 +241,17 @@ class Loop:
         )
 
     def validate(self) -> float:
-        """Score the parameters on the fixed validation tasks, and keep them if they are the best so far."""
+        """Score the parameters on the validation tasks; where these stay the same, keep the best so far."""
         plan = self.plan
-        stream, noise = generator(plan.seed, "validation"), generator(plan.seed, "validation noise")
+        number = f" {self.iteration}" if plan.fresh_validation else ""
+        stream, noise = (generator(plan.seed, f"{purpose}{number}") for purpose in ("validation", "validation noise"))
         episode = plan.task.sample(stream, plan.n_validation, "validation", device=plan.device, dtype=plan.dtype)
         with torch.no_grad():
             output = plan.learner.respond(self.params, episode, plan.task, noise)
             score = float(plan.task.score(output, episode.scored).mean())
         sign = 1 if plan.task.higher_is_better else -1
-        if math.isfinite(score) and (self.best is None or sign * score > sign * self.best["score"]):
+        comparable = math.isfinite(score) and not plan.fresh_validation
+        if comparable and (self.best is None or sign * score > sign * self.best["score"]):
             self.best = {"params": self.params, "iteration": self.iteration, "score": score}
             if self.folder:
                 self.folder.save("best", self.best)
@@ -252,6 +266,7 @@ class Loop:
         self.losses = ()
         if self.folder:
             self.folder.append(self.history[-1])
+        self._judge()
 
     def checkpoint(self) -> None:
         """Write everything that continuing needs."""

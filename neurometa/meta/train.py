@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -57,6 +57,8 @@ def meta_train(
     learn: Iterable[str] = GROUPS,
     validate_every: int = 0,
     n_validation: int = 256,
+    fresh_validation: bool = False,
+    until: Callable[[Sequence[Mapping[str, Any]]], bool] | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
     checkpoint_every: int | None = None,
@@ -81,6 +83,12 @@ def meta_train(
         Score ``n_validation`` fixed validation tasks every so many iterations and keep the best parameters; 0: never.
     n_validation : int
         Number of validation tasks.
+    fresh_validation : bool
+        Draw new validation tasks each time. Scores then cannot be compared one with another, so the last parameters are
+        kept, not the best.
+    until : callable, optional
+        Asked after each validation with the records so far (those of validations have the key ``validation``); where it
+        returns True, training is finished.
     run_dir : path, optional
         Folder for settings, checkpoints and metrics.
     resume : bool
@@ -122,6 +130,8 @@ def meta_train(
         n_validation,
         device,
         dtype,
+        fresh_validation,
+        until,
     )
     check_intervals(checkpoint_every, report_every)
     folder = RunFolder(run_dir) if run_dir is not None else None
