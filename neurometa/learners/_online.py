@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -14,6 +15,7 @@ from torch.autograd.forward_ad import make_dual, unpack_dual
 from ..errors import EngineError, SpecificationError
 from ..spec import ConvTrunk, Network
 from ..tasks.base import Part
+from ..torch_engine.compiled import compiled
 from ..torch_engine.program import Program, program
 from ..torch_engine.simulate import simulate
 from ..trajectory import Save, State, Trajectory
@@ -46,6 +48,8 @@ class OnlineLearner(SynapticLearner):
         Population whose activity is ``m`` (of size 1); default: none, ``m = 1``.
     rate, decay : float
         Start of the two, learned in the group ``rule``; ``decay=0`` stays 0.
+    compile : bool
+        Compile the step, inner gradient included; pays on long runs of backpropagation.
     """
 
     network: Network
@@ -54,6 +58,7 @@ class OnlineLearner(SynapticLearner):
     modulator: str = ""
     rate: float = 0.1
     decay: float = 0.0
+    compile: bool = False
 
     uses_rule: ClassVar[bool] = False
 
@@ -116,44 +121,65 @@ class OnlineLearner(SynapticLearner):
         values = made.prepare(params, like=like)
         rest = made.activity(params, like.shape[1], stream, like)
         state = made.start(params, like.shape[1], stream, like) if state is None else state
+        rate = F.softplus(params[RATE])  # ([batch,] 1, 1)
+        decay = torch.sigmoid(params[DECAY]) if DECAY in params else None
+        learning = _compiled_step(self) if self.compile and torch.is_grad_enabled() else self._learn
         outputs = []
         for t, (learn, reset) in enumerate(zip(learns, resets, strict=True)):
             state = State(rest, state.w, state.traces) if reset else state
             now = {name: inputs[name][t] for name in made.inputs}
             if learn:
-                state, currents = self._learn(made, params, values, state, now)
+                state, currents = learning(made, values, state, now, rate, decay)
             else:
-                state, currents = made.step(False)(values, state, now, {})
+                state, currents = made.step(False, self.compile)(values, state, now, {})
             outputs.append(state.x[made.output] if made.output in state.x else currents[made.output])
         return Trajectory(torch.stack(outputs), state)
 
     def _learn(
-        self, made: Program, params: Mapping[str, Tensor], values: Tree, state: State, now: Tree
-    ) -> tuple[State, Tree]:
+        self, made: Program, values: Tree, state: State, now: Tree, rate: Tensor, decay: Tensor | None
+    ) -> tuple[State, Mapping[str, Tensor]]:
         """Take one step and follow the gradient of its inner loss."""
-        outer = torch.is_grad_enabled()
-        labels = [p.label for p in self.network.plastic]
-        with torch.enable_grad():
-            # A view of its own for this step: the same tensor may have acted in steps before, where nothing learned,
-            # and the gradient must not reach them. No detach, which would drop the tangents of forward mode.
-            w = {k: v.view_as(v).requires_grad_() for k, v in state.w.items()}
+
+        def inner(w: Tree) -> tuple[Tensor, tuple[State, Mapping[str, Tensor]]]:
             new, currents = made.step(self.uses_rule)(values, State(state.x, w, state.traces), now, {})
-            loss = 0.5 * new.x[self._objective].square().sum()  # type: ignore[attr-defined]
-            found = torch.autograd.grad(loss, [w[k] for k in labels], create_graph=outer, allow_unused=True)
-        if not outer:  # nobody differentiates further
-            new = State(*({name: _without_graph(value) for name, value in tree.items()} for tree in new))
-            currents = {name: _without_graph(value) for name, value in currents.items()}
+            return 0.5 * new.x[self._objective].square().sum(), (new, currents)  # type: ignore[attr-defined]
+
+        slopes, (new, currents) = _slopes(inner, state.w)
         m: Tensor | float = new.x[f"{self.modulator}.x"].unsqueeze(-1) if self.modulator else 1.0  # (batch, 1, 1)
-        rate = F.softplus(params[RATE])  # ([batch,] 1, 1)
         moved = {}
-        for projection, slope in zip(self.network.plastic, found, strict=True):
-            value = new.w[projection.label]
-            if DECAY in params:
-                value = value - torch.sigmoid(params[DECAY]) * m * state.w[projection.label]
-            if slope is not None:
-                value = value - rate * m * slope
-            moved[projection.label] = made.limits[projection.label](values, value)
+        for label in (projection.label for projection in self.network.plastic):
+            value = new.w[label]
+            if decay is not None:
+                value = value - decay * m * state.w[label]
+            if slopes[label] is not None:
+                value = value - rate * m * slopes[label]
+            moved[label] = made.limits[label](values, value)
         return State(new.x, {**new.w, **moved}, new.traces), currents
+
+
+@lru_cache(maxsize=32)
+def _compiled_step(learner: OnlineLearner) -> Callable[..., tuple[State, Mapping[str, Tensor]]]:
+    """Return a learner's compiled step, made once."""
+    return compiled(learner._learn)
+
+
+def _slopes(
+    inner: Callable[[Tree], tuple[Tensor, tuple[State, Mapping[str, Tensor]]]], w: Tree
+) -> tuple[Mapping[str, Tensor | None], tuple[State, Mapping[str, Tensor]]]:
+    """Return the gradient of an inner loss with respect to ``w``, and what the loss's step made besides."""
+    if torch.compiler.is_compiling():
+        return torch.func.grad(inner, has_aux=True)(w)
+    outer = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # A view of its own for this step: the same tensor may have acted in steps before, where nothing learned,
+        # and the gradient must not reach them. No detach, which would drop the tangents of forward mode.
+        own = {k: v.view_as(v).requires_grad_() for k, v in w.items()}
+        loss, (new, currents) = inner(own)
+        found = torch.autograd.grad(loss, [*own.values()], create_graph=outer, allow_unused=True)
+    if not outer:  # nobody differentiates further
+        new = State(*({name: _without_graph(value) for name, value in tree.items()} for tree in new))
+        currents = {name: _without_graph(value) for name, value in currents.items()}
+    return dict(zip(own, found, strict=True)), (new, currents)
 
 
 def _without_graph(value: Tensor) -> Tensor:

@@ -63,6 +63,24 @@ def connected(part: Part) -> Part:
     return part._replace(reset=torch.arange(len(part.reset)) == 0)
 
 
+@EITHER
+def test_compiled_it_is_the_same_with_its_exact_meta_gradient(cls, task):
+    """Under the compiler an ordinary inner gradient would silently lose its second order."""
+    part = sequence(n_in=3, n_out=2)
+    part = part._replace(inputs={**part.inputs, "teach": torch.ones_like(part.weight).unsqueeze(-1)})
+    eager = cls(recurrent(), rate=0.3, decay=0.2)
+    params = eager.init(torch.Generator().manual_seed(1), dtype=F64)
+    found = []
+    for learner in (eager, replace(eager, compile=True)):
+        leaves = {name: leaf.clone().requires_grad_() for name, leaf in params.items()}
+        output = learner.run(leaves, part).output
+        slopes = torch.autograd.grad(output.square().sum(), [*leaves.values()], allow_unused=True)
+        found.append((output, [s for s in slopes if s is not None]))
+    close(*(output for output, _ in found))
+    for one, other in zip(*(slopes for _, slopes in found), strict=True):
+        close(one, other, 1e-10)
+
+
 @pytest.mark.parametrize("modulator", ["", "gate"])
 @pytest.mark.parametrize("decay", [0.0, 0.2])
 def test_on_one_linear_synapse_it_is_the_delta_rule(modulator, decay):
