@@ -36,6 +36,6 @@ class Regression(Task):
 def points(x: Tensor, y: Tensor, shown: bool) -> Part:
     """Return a part of independent points ``(time, batch, n)``: a support set, or queries whose answers are hidden."""
     flags = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    teach = torch.ones_like(y) if shown else torch.zeros_like(y)
+    teach = torch.ones_like(y[..., :1]) if shown else torch.zeros_like(y[..., :1])
     inputs = {"stimulus": x, "target": y * teach, "teach": teach}
     return Part(inputs, y, torch.ones_like(y[..., 0]), flags if shown else ~flags, flags)

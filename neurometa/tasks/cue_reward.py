@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
+from torch import Tensor
+
 from ..errors import SpecificationError
 from ..streams import generator
 from ._regression import Regression, points
-from .base import Episode, check_split
+from .base import Episode, Part, check_split
 
 __all__ = ["CueReward"]
 
@@ -33,14 +35,17 @@ class CueReward(Regression):
         Steps of an episode, an even number.
     noise : float
         Standard deviation of the noise on each component of a cue.
+    sequence : bool
+        The published form: one sequence, through which activity goes on. The stimulus is the cue, the reward while it
+        is shown, and 1 while it is. The loss is taken over all steps, the score over the second half.
 
     Notes
     -----
     The best predictor without support answers 0 and scores 1/3. The ideal observer knows every reward that it has seen
     and answers 0 to a cue that was never shown, which scores :math:`\tfrac13 (1 - 1/n_{cues})^{n_{steps}/2}`: .0358 at
     the standard numbers. (Two cues that the noise makes look alike are neglected; at a noise of .1 in 14 dimensions
-    they hardly occur.) Duan et al. score all steps, half of which only ask to repeat what is shown; halve the error of
-    this task to compare.
+    they hardly occur.) Duan et al. score all steps, half of which only ask to repeat what is shown; where these are
+    answered without error, theirs is half the error of this task.
 
     References
     ----------
@@ -56,6 +61,7 @@ class CueReward(Regression):
     n_dim: int = 14
     n_steps: int = 20
     noise: float = 0.1
+    sequence: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -68,8 +74,8 @@ class CueReward(Regression):
 
     @property
     def n_in(self) -> int:
-        """Length of a cue."""
-        return self.n_dim
+        """Length of a cue; two more in a sequence."""
+        return self.n_dim + 2 * self.sequence
 
     def sample(
         self,
@@ -91,12 +97,23 @@ class CueReward(Regression):
         stimulus = cues[rows, which] + self.noise * seen  # (time, batch, n_dim)
         worth = reward[rows, which].unsqueeze(-1)  # (time, batch, 1)
         stimulus, worth = (value.to(device=device, dtype=dtype) for value in (stimulus, worth))
-        half = self.n_steps // 2
-        support, query = (
-            points(stimulus[:half], worth[:half], True),
-            points(stimulus[half:], worth[half:], False),
-        )
-        return Episode(support, query, {"cue": which, "reward": reward})
+        half, info = self.n_steps // 2, {"cue": which, "reward": reward}
+        if not self.sequence:
+            shown, asked = points(stimulus[:half], worth[:half], True), points(stimulus[half:], worth[half:], False)
+            return Episode(shown, asked, info)
+        phase = (torch.arange(self.n_steps, device=worth.device) < half).to(worth.dtype)[:, None, None].expand_as(worth)
+        hidden = torch.zeros_like(worth)
+        inputs = {"stimulus": torch.cat([stimulus, worth * phase, phase], -1), "target": hidden, "teach": hidden}
+        learn = torch.ones(self.n_steps, dtype=torch.bool, device=worth.device)
+        return Episode(Part(inputs, worth, 1 - phase[..., 0], learn, ~learn), None, info)
+
+    def loss(self, output: Tensor, part: Part) -> Tensor:
+        """Return the mean squared error over all steps per task, ``(batch,)``."""
+        return (output - part.target).square().sum(-1).mean(0)
+
+    def score(self, output: Tensor, part: Part) -> Tensor:
+        """Return the mean squared error over the scored steps per task, ``(batch,)``."""
+        return super().loss(output, part)
 
     def floor(self) -> float:
         """Return the variance of the reward, 1/3."""
@@ -105,3 +122,9 @@ class CueReward(Regression):
     def ceiling(self) -> float:
         """Return the error of the ideal observer, who misses only cues that were never shown."""
         return (1 - 1 / self.n_cues) ** (self.n_steps // 2) / 3
+
+    def references(self) -> dict[str, float]:
+        """Return the error of the best multiple of the mean reward that was shown, which needs no cue."""
+        same, half = 1 / self.n_cues, self.n_steps // 2
+        square = 1 / half + (1 - 1 / half) * same  # of the mean shown reward, in units of 1/3
+        return {"best multiple of the mean shown reward": (1 - same**2 / square) / 3}

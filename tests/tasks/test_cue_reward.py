@@ -8,6 +8,7 @@ from neurometa.streams import generator
 from neurometa.tasks.cue_reward import CueReward
 
 TASK = CueReward()
+SEQUENCE = CueReward(sequence=True)
 
 
 def draw(n=4000, seed=0, split="test", task=TASK):
@@ -45,6 +46,32 @@ def test_floor_and_ceiling_are_reached_and_not_beaten():
     best = TASK.score(nearest(episode), episode.query)
     error = float(best.std()) / len(best) ** 0.5
     assert abs(float(best.mean()) - TASK.ceiling()) < 4 * error and error < 0.00155
+
+
+def test_the_sequence_shows_the_same_and_scores_its_second_half():
+    episode, points = draw(task=SEQUENCE), draw()
+    part = episode.support
+    stimulus = part.inputs["stimulus"]
+    assert episode.query is None and SEQUENCE.n_in == 16 and stimulus.shape == (20, 4000, 16)
+    assert torch.equal(stimulus[..., :14], torch.cat([p.inputs["stimulus"] for p in (points.support, points.query)]))
+    assert torch.equal(stimulus[:10, :, 14:15], points.support.target) and not stimulus[10:, :, 14:].any()
+    assert stimulus[:10, :, 15].all() and part.learn.all()
+    assert not part.inputs["target"].any() and not part.inputs["teach"].any()
+    assert torch.equal(part.target, torch.cat([points.support.target, points.query.target]))
+    answer = torch.cat([points.support.target, nearest(points)])
+    score, loss = SEQUENCE.score(answer, part), SEQUENCE.loss(answer, part)
+    torch.testing.assert_close(score, 2 * loss)  # what is shown is repeated without error
+    assert abs(float(score.mean()) - SEQUENCE.ceiling()) < 0.006
+    torch.testing.assert_close(SEQUENCE.loss(0 * answer, part).mean(), torch.tensor(1 / 3).double(), atol=0.006, rtol=0)
+
+
+@pytest.mark.parametrize("task", [SEQUENCE, CueReward(n_cues=3, n_steps=8)])
+def test_the_best_multiple_of_the_mean_shown_reward(task):
+    episode = CueReward(n_cues=task.n_cues, n_steps=task.n_steps).sample(generator(1), 100_000, "test")
+    mean, target = episode.support.target.mean(0), episode.query.target[0]
+    slope = (mean * target).mean() / mean.square().mean()
+    (reference,) = task.references().values()
+    assert float((slope * mean - target).square().mean()) == pytest.approx(reference, abs=0.003)
 
 
 def test_it_cannot_be_solved_without_its_support_or_with_that_of_another():

@@ -1,0 +1,88 @@
+"""A recurrent network whose hidden synapses are all plastic, at a rate that it sets itself."""
+
+from __future__ import annotations
+
+from ..spec import Network, Normal, Param, PlasticityRule, Population, Projection
+from ._parts import rule_modulators, standard_inputs, taught_output
+
+__all__ = ["self_paced", "self_paced_hebb"]
+
+self_paced_hebb = PlasticityRule(
+    "self_paced_hebb",
+    dw="m*(pre*post - w)",
+    reference="Duan, Jia, Wang, Ye, Zhang, Zhang & Chen 2023, arXiv:2302.03235",
+)
+
+
+def self_paced(
+    n_in: int,
+    n_out: int,
+    rule: PlasticityRule = self_paced_hebb,
+    n_hidden: int = 64,
+    transfer: str = "linear",
+    alpha: float = 0.1,
+    n_inner: int = 4,
+    rate: float = 0.2,
+) -> Network:
+    """Build stimulus -> hidden -> out with plastic synapses onto all hidden neurons (Duan et al. 2023, arXiv:2302.03235).
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Sizes of stimulus and output.
+    rule : PlasticityRule
+        Of the synapses from the stimulus and from the hidden neurons to the hidden neurons. A modulator ``m`` that it
+        reads is ``gain*sigmoid(...)`` of the hidden neurons: the network's own learning rate.
+    n_hidden : int
+        Number of recurrent neurons.
+    transfer : {"softmax", "linear", "tanh", "sigmoid"}
+        From drive to prediction.
+    alpha : float
+        Standard deviation of the plastic strengths at the start, one per synapse, times the square root of the number
+        of synapses of a neuron: efficacy ``w0 + alpha*w``.
+    n_inner : int
+        Neurons of the population ``inner``, which nobody reads: half its squared activity, ``inner.x``, is an objective
+        that the network can give itself (`OnlineGradientLearner`).
+    rate : float
+        Start of the gain of the learning rate.
+
+    Returns
+    -------
+    Network
+        Hidden neurons see stimulus, target and teaching signal; the network answers ``out.drive``.
+    """
+    wires = {
+        "efficacy": "w0 + alpha*w",
+        "params": {
+            "w0": Param(Normal(0.0, "1/sqrt(n_pre)"), per="synapse"),
+            "alpha": Param(Normal(0.0, f"{float(alpha)!r}/sqrt(n_pre)"), per="synapse"),
+        },
+        "rule": rule,
+        "modulators": rule_modulators(rule, {"m": "dopamine"}, "network 'self_paced'"),
+    }
+    dopamine = Population("dopamine", 1, "gain*sigmoid(drive)", params={"gain": Param(rate)})
+    out, clamp = taught_output(n_out, transfer)
+    readout = [
+        Projection(pre, post, w=Param(0.0, per="post") if pre == "one" else None)
+        for post in ("out", "dopamine", "inner")
+        for pre in ("hidden", "one")
+    ]
+    return Network(
+        (
+            *standard_inputs(n_in, n_out),
+            Population("hidden", n_hidden, "tanh(drive)"),
+            dopamine,
+            Population("inner", n_inner, "drive"),
+            out,
+        ),
+        (
+            Projection("stimulus", "hidden", **wires),
+            Projection("hidden", "hidden", **wires),
+            *(Projection(pre, "hidden") for pre in ("target", "teach")),
+            Projection("one", "hidden", w=Param(0.0, per="post")),
+            *readout,
+            clamp,
+        ),
+        output="out.drive",
+        name="self_paced",
+    )
