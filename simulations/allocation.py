@@ -12,7 +12,6 @@ Two tasks: volatility (predict a mean that jumps) and cue-reward (remember what 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,11 +22,12 @@ import torch
 import neurometa as nm
 from neurometa.analysis.figures import log_scale, new_figure, plot_scores, save_figure
 from neurometa.cli.progress import training_progress
+from neurometa.cli.results import save_result
 from neurometa.cli.script import run_script
 from neurometa.errors import SpecificationError, unknown
 from neurometa.learners import Learner
 from neurometa.meta.evaluate import Row, interval, score_run
-from neurometa.meta.folder import write_atomically
+from neurometa.meta.folder import RunFolder
 from neurometa.streams import Streams
 from neurometa.tasks.base import Task
 from neurometa.tasks.volatility import bayes
@@ -218,8 +218,8 @@ def sentence(name: str, effects: dict[str, tuple[float, float, float]], table: d
     )
 
 
-def one_table(settings: Settings, name: str) -> tuple[list[Row], dict]:
-    """Train and test everything on one task; print the table; return its rows and the record."""
+def one_table(settings: Settings, name: str) -> tuple[list[Row], list[tuple[float, float, float] | None], str]:
+    """Train and test everything on one task; return rows, paired differences to all three, and what they say."""
     task, plastic, maml, hybrid = BUILDERS[name](settings)
     table = {t: scores(settings, name, t, task, plastic, learn) for t, learn in combinations().items()}
     table["MAML"] = scores(settings, name, "MAML", task, maml, GROUPS)
@@ -229,34 +229,48 @@ def one_table(settings: Settings, name: str) -> tuple[list[Row], dict]:
     rows = [Row(t, *interval(values), len(values), "seeds") for t, values in table.items()]
     rows.append(Row("floor (best without support)", task.floor()))
     rows.append(Row("ceiling (ideal observer)", *(interval(best) if observer else (best[0],))))
-    print(f"\n{name}: {task.score_name} (lower is better), {settings.seeds} seeds, 95 % interval over seeds")
-    print(f"  {'':30} {'':24}  paired difference to {ALL}")
-    for row in rows:
-        spread = f"[{row.low:.4f}, {row.high:.4f}]" if row.low is not None else ""
-        paired = ""
-        if row.name in table and row.name != ALL:
-            mean, low, high = interval(np.array(table[row.name]) - np.array(table[ALL]))
-            paired = f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
-        print(f"  {row.name:30} {row.mean:.4f} {spread:18}  {paired}")
-    effects = main_effects(table, best)
-    said = sentence(name, effects, table)
-    print(said)
-    return rows, {"rows": [vars(row) for row in rows], "seeds": table, "main effects": effects, "sentence": said}
+    others = {t: interval(np.array(values) - np.array(table[ALL])) for t, values in table.items() if t != ALL}
+    return rows, [others.get(row.name) for row in rows], sentence(name, main_effects(table, best), table)
 
 
 def main(settings: Settings) -> None:
     """Make a table per task and one figure."""
     torch.set_num_threads(1)
     figure, axes = new_figure(len(settings.tasks), width=3.6 * len(settings.tasks), height=3.6)
-    record = {}
+    rows: dict[str, list] = {}
+    findings = []
     for axis, name, letter in zip(axes[0], settings.tasks, "ab", strict=False):
-        rows, record[name] = one_table(settings, name)
-        plot_scores(axis, [(row.name, row.mean, row.low, row.high) for row in rows], "squared error")
+        found, paired, said = one_table(settings, name)
+        for row, difference in zip(found, paired, strict=True):
+            rows.setdefault(row.name, []).extend(
+                [row.mean if row.low is None else (row.mean, row.low, row.high), difference]
+            )
+        findings.append(said)
+        plot_scores(axis, [(row.name, row.mean, row.low, row.high) for row in found], "squared error")
         axis.set_title(f"{letter}  {name.replace('_', '-')}, {settings.seeds} seeds")
         log_scale(axis)
-    content = json.dumps(record, indent=1)
-    write_atomically(settings.out / "table.json", lambda file: file.write(content.encode()))
-    print(f"figure: {save_figure(figure, settings.out / 'allocation.png')}")
+    first = [RunFolder(path.parent) for path in sorted(settings.out.glob("*/*/seed-0/metrics.jsonl"))]
+    save_result(
+        settings.out,
+        script=__file__,
+        presets=PRESETS,
+        settings=settings,
+        title="Allocation: where does the meta-knowledge live?",
+        question=f"""What the outer loop learns has three parts: w0 (initial weights and every synapse that does not
+        change within a task), the rule (rate and decay of `eta*m*pre*error_post - decay*w`), and the modulator (the
+        synapses that compute `m`). What is frozen keeps the values it was drawn with. Squared error on
+        {settings.test_episodes:,} test episodes a seed, shared by all rows, and the paired difference to learning all
+        three. MAML takes five steps on the whole support set of cue-reward (50 presentations, where a rule sees ten),
+        and one step an observation on volatility.""",
+        columns=[c for name in settings.tasks for c in (name.replace("_", "-"), "paired difference")],
+        rows=[*rows.items()],
+        findings=findings,
+        seeds=settings.seeds,
+        seconds=sum(folder.metrics()[-1]["seconds"] for folder in first),
+        figure="allocation.png",
+        digits=4,
+    )
+    save_figure(figure, settings.out / "allocation.png")
 
 
 if __name__ == "__main__":

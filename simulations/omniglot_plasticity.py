@@ -12,7 +12,6 @@ and a dot-product prototype choose the same class for every query. The script ch
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +20,10 @@ import torch
 import neurometa as nm
 from neurometa.analysis.figures import COLOURS, new_figure, plot_scores, save_figure
 from neurometa.cli.progress import training_progress
+from neurometa.cli.results import save_result
 from neurometa.cli.script import run_script
 from neurometa.errors import NeurometaError
 from neurometa.meta.evaluate import Table, evaluate, interval
-from neurometa.meta.folder import write_atomically
 from neurometa.streams import generator
 from neurometa.tasks.omniglot import Omniglot
 from neurometa.torch_engine.trunk import apply_trunk
@@ -131,6 +130,7 @@ def same_choices(run: nm.Run, task: Omniglot, n_episodes: int, batch: int = 500)
 def main(settings: Settings) -> None:
     """Train one run per split, score them, check the identity, write table and figure."""
     tables: list[Table] = []
+    compared = []
     runs: list[nm.Run] = []
     for split in settings.splits:
         learner, task = build(settings, split)
@@ -150,19 +150,43 @@ def main(settings: Settings) -> None:
             )
         tables.append(evaluate(run, n_episodes=settings.test_episodes))
         runs.append(run)
-        print(f"\nsplit {split}: trained for {run.history[-1]['seconds'] / 60:.1f} minutes")
-        print(tables[-1])
         different, total = same_choices(run, task, min(settings.test_episodes, 10_000))
-        print(f"Oja head, one gradient step and prototype choose differently on {different} of {total} test queries")
+        compared.append(total)
         if different:
             raise NeurometaError(f"the identity of the three heads fails on {different} of {total} queries")
-    means = [table["learned"].mean for table in tables]
-    if len(means) > 1:
-        mean, low, high = interval(means)
-        print(f"\nover {len(means)} splits: {mean:.4f}  [{low:.4f}, {high:.4f}]")
-    record = {str(split): table.as_dict() for split, table in zip(settings.splits, tables, strict=True)}
-    content = json.dumps({"splits": record, "seconds": [run.history[-1]["seconds"] for run in runs]}, indent=1)
-    write_atomically(settings.run_dir / "table.json", lambda file: file.write(content.encode()))
+    seconds = [run.history[-1]["seconds"] for run in runs]
+    names = [row.name for row in tables[0].rows]
+    rows = []
+    for split, table in zip(settings.splits, tables, strict=True):
+        cells = [row.mean if row.low is None else (row.mean, row.low, row.high) for row in table.rows]
+        rows.append((f"split {split}", cells))
+    findings = []
+    if len(tables) > 1:
+        mean, low, high = interval([table["learned"].mean for table in tables])
+        findings.append(f"Over {len(tables)} splits: {mean:.4f} [{low:.4f}, {high:.4f}].")
+    save_result(
+        settings.run_dir,
+        script=__file__,
+        presets=PRESETS,
+        settings=settings,
+        title="Omniglot, 5-way 1-shot: a plastic head on a meta-learned trunk",
+        question=f"""Strided convolutions, Oja head, one presentation each; {settings.iterations * settings.tasks:,}
+        training episodes; accuracy on {settings.test_episodes:,} test episodes of 100 held-out characters and their
+        rotations, another choice of characters for each split.""",
+        columns=names,
+        rows=rows,
+        findings=[
+            *findings,
+            f"This measures engineering, not a rule: on each of {sum(compared):,} test queries the one-shot Oja head, "
+            "one gradient step from a zero head and a dot-product prototype chose the same class.",
+        ],
+        published="Miconi et al. 2018 (tanh, one query, binary loss): .983 +- .008 after 5,000,000 episodes.",
+        seeds=len(settings.splits),
+        seconds=sum(seconds),
+        figure="omniglot.png",
+        digits=4,
+        over="episodes",
+    )
     figure, axes = new_figure(2, width=7.2, height=2.6)
     for colour, split, run in zip(("blue", "orange", "green", "red", "grey"), settings.splits, runs, strict=False):
         scored = [record for record in run.history if "validation" in record]
@@ -172,7 +196,7 @@ def main(settings: Settings) -> None:
     axes[0, 0].legend(fontsize=6, frameon=False)
     plot_scores(axes[0, 1], [(r.name, r.mean, r.low, r.high) for r in tables[0].rows], "accuracy")
     axes[0, 1].set_title(f"b  {tables[0].rows[0].n} test episodes, split {settings.splits[0]}")
-    print(f"figure: {save_figure(figure, settings.run_dir / 'omniglot.png')}")
+    save_figure(figure, settings.run_dir / "omniglot.png")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Behrens et al. 2007, doi:10.1038/nn1954; Nassar et al. 2010, doi:10.1523/JNEUROS
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,9 @@ import torch
 import neurometa as nm
 from neurometa.analysis.figures import COLOURS, log_scale, new_figure, plot_scores, save_figure
 from neurometa.cli.progress import training_progress
+from neurometa.cli.results import save_result
 from neurometa.cli.script import run_script
 from neurometa.meta.evaluate import Row, finish, interval
-from neurometa.meta.folder import write_atomically
 from neurometa.spec.surgery import impose
 from neurometa.streams import generator
 from neurometa.tasks.volatility import Volatility, bayes
@@ -122,7 +121,7 @@ def test(
     return scores, {**drawn, "observer": belief.prediction}
 
 
-def draw(settings: Settings, rows: list[Row], scores: list[dict[str, float]], data: dict[str, torch.Tensor]) -> Path:
+def draw(settings: Settings, rows: list[Row], scores: list[dict[str, float]], data: dict[str, torch.Tensor]) -> None:
     """Draw one episode, the modulator around a jump, and the table."""
     figure, axes = new_figure(2, 2, width=7.2, height=4.8)
     jumps = data["jump"][60:160].sum(0)
@@ -157,13 +156,14 @@ def draw(settings: Settings, rows: list[Row], scores: list[dict[str, float]], da
     plot_scores(axes[1, 1], [(row.name, row.mean, row.low, row.high) for row in rows], "squared error")
     axes[1, 1].set_title(f"d  {len(scores)} seeds, 95 % interval")
     log_scale(axes[1, 1])
-    return save_figure(figure, settings.out / "volatility.png")
+    save_figure(figure, settings.out / "volatility.png")
 
 
 def main(settings: Settings) -> None:
     """Train, test, print the table, write table and figure."""
     scores: list[dict[str, float]] = []
     data: dict[str, torch.Tensor] = {}
+    seconds = 0.0
     for seed in range(settings.seeds):
         network = nm.networks.tracker(1, 1, n_hidden=settings.hidden)
         plain = nm.networks.tracker(1, 1, rule=nm.rules.get("delta"))
@@ -171,29 +171,44 @@ def main(settings: Settings) -> None:
         fixed = train(settings, seed, "fixed", plain, max(settings.iterations // 4, 4), 0.05)
         one, drawn = test(settings, seed, learned, fixed)
         scores.append(one)
+        seconds += learned.history[-1]["seconds"] + fixed.history[-1]["seconds"]
         data = data or drawn
     measures = ("gap closed", "r with the observer's rate", "fixed rate")
     names = [name for name in scores[0] if name not in measures]
     rows = [Row(name, *interval([s[name] for s in scores]), len(scores), "seeds") for name in names]
     rows = finish(Volatility(), rows).rows[:-1]  # the observer is a row of its own, on the same episodes
-    print(f"squared error of the prediction (lower is better), {settings.seeds} seeds, 95 % interval over seeds")
-    for row in rows:
-        spread = "" if row.low is None else f"  [{row.low:.4f}, {row.high:.4f}]"
-        print(f"  {row.name:36} {row.mean:.4f}{spread}")
-    print("paired difference to the learned modulator, per seed")
-    for name in names[1:]:
-        mean, low, high = interval([s[name] - s["learned modulator"] for s in scores])
-        print(f"  {name:36} {mean:+.4f}  [{low:+.4f}, {high:+.4f}]")
-    for name in measures:
-        mean, low, high = interval([s[name] for s in scores])
-        print(f"{name}: {mean:.3f}  [{low:.3f}, {high:.3f}]")
-    content = json.dumps({"rows": [vars(row) for row in rows], "seeds": scores}, indent=1)
-    write_atomically(settings.out / "table.json", lambda file: file.write(content.encode()))
+    paired = {name: interval([s[name] - s["learned modulator"] for s in scores]) for name in names[1:]}
+    closed, r, rate = (interval([s[name] for s in scores]) for name in measures)
+    table = [(row.name, [row.mean if row.low is None else (row.mean, row.low, row.high)]) for row in rows]
+    save_result(
+        settings.out,
+        script=__file__,
+        presets=PRESETS,
+        settings=settings,
+        title="Volatility: does a network learn when to learn?",
+        question=f"""A mean jumps with probability .02 a step; observations scatter around it. Squared error of the
+        prediction made before each observation against the hidden mean, the first 20 of 200 steps dropped. A delta-rule
+        synapse whose learning rate is a modulator, computed by {settings.hidden} recurrent neurons that see its errors,
+        beside the same synapse with the best fixed rate (retrained) and the exact Bayesian observer;
+        {settings.test_episodes:,} test episodes a seed, shared by all rows.""",
+        columns=["squared error", "paired difference to the learned modulator"],
+        rows=[(name, [*cells, paired.get(name)]) for name, cells in table],
+        findings=[
+            f"The learned modulator closes {100 * closed[0]:.1f} % [{100 * closed[1]:.1f}, {100 * closed[2]:.1f}] of "
+            "the gap between the best fixed rate and the observer.",
+            f"Its correlation with the observer's learning rate, weighted by squared error, is {r[0]:.3f} [{r[1]:.3f}, "
+            f"{r[2]:.3f}]; the best fixed rate is {rate[0]:.3f}.",
+        ],
+        seeds=settings.seeds,
+        seconds=seconds,
+        figure="volatility.png",
+        digits=4,
+    )
     with open(settings.out / "seeds.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(scores[0]))
         writer.writeheader()
         writer.writerows(scores)
-    print(f"figure: {draw(settings, rows, scores, data)}")
+    draw(settings, rows, scores, data)
 
 
 if __name__ == "__main__":

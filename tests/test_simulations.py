@@ -22,6 +22,7 @@ SMOKE = {
     "sinusoid_maml.py": ("runs/sinusoid-smoke", "sinusoid.png"),
     "omniglot_maml.py": ("runs/omniglot-maml-smoke", "omniglot_maml.png"),
     "allocation.py": ("runs/allocation-smoke", "allocation.png"),
+    "associative_retrieval.py": ("runs/associative_retrieval-smoke", "associative_retrieval.png"),
 }
 
 
@@ -50,7 +51,7 @@ def test_the_smoke_preset_runs_to_its_end_and_a_second_time_from_its_folder(name
     status, output, errors = script(name, "--preset", "smoke", folder=tmp_path)
     first = time.monotonic() - began
     assert status == 0, errors
-    table = json.loads((tmp_path / folder / "table.json").read_text(), parse_constant=pytest.fail)
+    table = json.loads((tmp_path / folder / "result.json").read_text(), parse_constant=pytest.fail)
     assert table
     assert not figure or (tmp_path / folder / figure).read_bytes()[:4] == b"\x89PNG"
     assert all(" episodes/s " in line for line in errors.splitlines())
@@ -58,7 +59,7 @@ def test_the_smoke_preset_runs_to_its_end_and_a_second_time_from_its_folder(name
     status, again, errors = script(name, "--preset", "smoke", folder=tmp_path)
     assert status == 0 and again == output and errors == ""  # nothing was trained again
     assert time.monotonic() - began < first + 2
-    assert json.loads((tmp_path / folder / "table.json").read_text()) == table
+    assert json.loads((tmp_path / folder / "result.json").read_text()) == table
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -57,6 +57,8 @@ class CrosscheckRun:
             )
         leaf = next(iter(run.params.values()))
         episode = run.task.sample(generator(self.seed, "crosscheck"), self.episodes, "test", dtype=leaf.dtype)
+        with torch.no_grad():
+            episode = learner.realise(run.params, episode, run.task)
         inputs, learn, reset = whole(episode)
         params = {name: value.detach().cpu() for name, value in run.params.items()}
         if learner.trunk is not None:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import subprocess
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def save_result(
     figure: str = "",
     published: str = "",
     digits: int = 3,
+    over: str = "seeds",
 ) -> dict[str, Any]:
     """Print a result and write it as ``result.json``.
 
@@ -59,7 +61,7 @@ def save_result(
     findings : sequence of str
         What the numbers say, in sentences that the script makes from them.
     seeds : int
-        Independent runs, over which intervals are taken.
+        Independent runs of every arm.
     seconds : float
         Training time of all runs.
     figure : str
@@ -68,6 +70,8 @@ def save_result(
         What others reported under which protocol.
     digits : int
         Digits after the point.
+    over : str
+        What intervals are taken over.
 
     Returns
     -------
@@ -89,6 +93,7 @@ def save_result(
         "published": " ".join(published.split()),
         "figure": figure,
         "digits": digits,
+        "over": over,
         "command": command,
         "preset": preset,
         "seeds": seeds,
@@ -143,10 +148,11 @@ def command_for(script: str, presets: Mapping[str, Any], settings: Any) -> tuple
 def to_text(record: Mapping[str, Any]) -> str:
     """Return a record as a table for the terminal."""
     shown = [["", *record["columns"]]]
-    shown += [[name, *(_show(cell, record["digits"]) for cell in cells)] for name, cells in record["rows"]]
+    shown += _rows(record)
     widths = [max(len(line[i]) for line in shown) for i in range(len(shown[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in shown]
-    head = f"\n{record['title']}: {record['seeds']} seed{'s' * (record['seeds'] != 1)}, 95 % interval over seeds"
+    seeds = record["seeds"]
+    head = f"\n{record['title']}: {seeds} seed{'s' * (seeds != 1)}, 95 % interval over {record['over']}"
     return "\n".join([head, *(line.rstrip() for line in lines), *record["findings"]])
 
 
@@ -155,16 +161,36 @@ def to_markdown(record: Mapping[str, Any], image: str = "") -> str:
     seeds, minutes = record["seeds"], record["seconds"] / 60
     long = f"{minutes:.0f} minutes" if minutes >= 10 else f"{minutes:.1f} minutes"
     facts = [f"{seeds} seed{'s' * (seeds != 1)}", f"{long} of training", f"torch {record['torch']}"]
+    facts[0] += f", intervals over {record['over']}" if record["over"] != "seeds" else ""
     facts += [f"commit {record['commit']}"] if record["commit"] else []
-    lines = [f"## {record['title']}", "", f"`{record['command']}` ({', '.join(facts)})", "", record["question"], ""]
+    lines = [
+        f"## {record['title']}",
+        "",
+        f"`{record['command']}` ({', '.join(facts)})",
+        "",
+        _wrapped(record["question"]),
+        "",
+    ]
     lines += ["| | " + " | ".join(record["columns"]) + " |", "|---" * (len(record["columns"]) + 1) + "|"]
-    for name, cells in record["rows"]:
-        lines.append(f"| {name} | " + " | ".join(_show(cell, record["digits"]) for cell in cells) + " |")
+    lines += [f"| {' | '.join(row)} |" for row in _rows(record)]
     if record["published"]:
-        lines += ["", f"Published: {record['published']}"]
+        lines += ["", _wrapped(f"Published: {record['published']}")]
     for finding in record["findings"]:
-        lines += ["", finding]
+        lines += ["", _wrapped(finding)]
     return "\n".join(lines + (["", f"![{record['title']}]({image})"] if image else [])) + "\n"
+
+
+def _rows(record: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows as text; differences have a sign."""
+    signed = ["difference" in column for column in record["columns"]]
+    digits = record["digits"]
+    return [
+        [name, *(_show(c, digits, s) for c, s in zip(cells, signed, strict=True))] for name, cells in record["rows"]
+    ]
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _plain(cell: Any) -> Cell:
@@ -177,16 +203,17 @@ def _plain(cell: Any) -> Cell:
     return float(cell) if math.isfinite(cell) else None
 
 
-def _show(cell: Cell, digits: int) -> str:
+def _show(cell: Cell, digits: int, signed: bool = False) -> str:
     """Return a cell as text: numbers without the 0 before the point, whole numbers with commas."""
     if cell is None or isinstance(cell, str):
         return cell or ""
     if isinstance(cell, Sequence):
-        mean, low, high = (_show(float(value), digits) for value in cell)
+        mean, low, high = (_show(float(value), digits, signed) for value in cell)
         return f"{mean} [{low}, {high}]"
     if isinstance(cell, int) or abs(cell) >= 1000:
         return f"{cell:,.0f}"
-    return f"{cell:.{digits}f}".replace("0.", ".", 1) if abs(cell) < 1 else f"{cell:.{digits}f}"
+    text = f"{cell:{'+' if signed else ''}.{digits}f}"
+    return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
 
 
 def _commit(folder: Path) -> str:

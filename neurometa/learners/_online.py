@@ -17,7 +17,7 @@ from ..spec import ConvTrunk, Network
 from ..tasks.base import Part
 from ..torch_engine.compiled import compiled
 from ..torch_engine.program import Program, program
-from ..torch_engine.simulate import simulate
+from ..torch_engine.simulate import Respond, simulate
 from ..trajectory import Save, State, Trajectory
 from ..tree import Tree
 from ._synaptic import SynapticLearner
@@ -105,8 +105,13 @@ class OnlineLearner(SynapticLearner):
         stream: torch.Generator | None = None,
         save: Save | None = None,
         state: State | None = None,
+        respond: Respond | None = None,
     ) -> Trajectory:
         """Run the network over one part of an episode; a plan of what to keep is for parts without learning."""
+        if respond is not None:
+            raise SpecificationError(
+                f"{type(self).__name__} cannot act in a task that responds; use PlasticLearner or RecurrentLearner"
+            )
         inputs = self._inputs(params, part)
         learns, resets = part.learn.tolist(), part.reset.tolist()
         if not any(learns):
@@ -151,8 +156,8 @@ class OnlineLearner(SynapticLearner):
             value = new.w[label]
             if decay is not None:
                 value = value - decay * m * state.w[label]
-            if slopes[label] is not None:
-                value = value - rate * m * slopes[label]
+            if (slope := slopes[label]) is not None:
+                value = value - rate * m * slope
             moved[label] = made.limits[label](values, value)
         return State(new.x, {**new.w, **moved}, new.traces), currents
 

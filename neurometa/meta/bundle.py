@@ -98,9 +98,9 @@ def meta_train_seeds(
             raise SpecificationError(f"network '{network.name}' draws {drawn[0]} within episodes; use meta_train")
     check_intervals(checkpoint_every, report_every)
     shared = (learner, task, outer or Backprop(), n_iterations, n_tasks)
-    rest = (tuple(learn), validate_every, n_validation, device, dtype, fresh_validation, until)
+    rest = (tuple(learn), validate_every, n_validation, device, dtype)
     folders = [RunFolder(os.path.join(run_dir, f"seed-{seed}")) if run_dir is not None else None for seed in seeds]
-    plans = [Plan(*shared, seed, *rest) for seed in seeds]
+    plans = [Plan(*shared, seed, *rest, fresh_validation=fresh_validation, until=until) for seed in seeds]
     bundle = Bundle([Loop(plan, folder) for plan, folder in zip(plans, folders, strict=True)])
     with ExitStack() as held:
         for folder in folders:

@@ -21,6 +21,7 @@ import torch
 
 from ..errors import RunError
 from .compare import differences
+from .settings import completed
 
 __all__ = ["RunFolder", "write_atomically"]
 
@@ -88,7 +89,7 @@ class RunFolder:
         """
         config = json.loads(json.dumps(config))
         if self.has("last") or self.has("best"):
-            found = differences(self.config(), config)
+            found = differences(json.loads(json.dumps(completed(self.config()))), config)
             if found:
                 more = f"; and {len(found) - 4} more" if len(found) > 4 else ""
                 raise RunError(

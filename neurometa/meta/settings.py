@@ -11,7 +11,7 @@ from .. import learners, outer, tasks
 from ..errors import RunError, SpecificationError, unknown
 from ..spec.base import Description, decode, encode
 
-__all__ = ["build", "describe", "options_of"]
+__all__ = ["build", "completed", "describe", "options_of"]
 
 _FOLDERS = {"learner": learners, "outer": outer, "task": tasks}
 
@@ -90,6 +90,18 @@ def build(kind: str, record: Any, given: Any = None) -> Any:
         return cls(**{key: decode(value) for key, value in settings.items()})
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"the run's record of its {kind} (config.json) cannot be read: {error!r}") from None
+
+
+def completed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored plan with the settings that its strategies have gained since, each at its default."""
+    found = dict(config)
+    for kind, folder in _FOLDERS.items():
+        record = config.get(kind)
+        if isinstance(record, dict) and record.get("name") in folder.names():
+            fields = dataclasses.fields(folder.get(record["name"]))
+            defaults = {f.name: encode(f.default) for f in fields if f.default is not dataclasses.MISSING}
+            found[kind] = {**record, "settings": {**defaults, **record.get("settings", {})}}
+    return found
 
 
 def options_of(kind: str, cls: type, given: dict[str, str], skip: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..spec import Network, Normal, Param, PlasticityRule, Population, Projection
+from ..spec.base import check_choice
 from ._parts import rule_modulators, standard_inputs, taught_output
 
 __all__ = ["self_paced", "self_paced_hebb"]
+
+SOURCES = ("stimulus", "hidden")
 
 self_paced_hebb = PlasticityRule(
     "self_paced_hebb",
@@ -21,10 +26,11 @@ def self_paced(
     n_hidden: int = 64,
     transfer: str = "linear",
     alpha: float = 0.1,
-    n_inner: int = 4,
+    n_inner: int = 0,
     rate: float = 0.2,
+    plastic: Sequence[str] = ("stimulus", "hidden"),
 ) -> Network:
-    """Build stimulus -> hidden -> out with plastic synapses onto all hidden neurons (Duan et al. 2023, arXiv:2302.03235).
+    """Build stimulus -> hidden -> out with plastic synapses onto the hidden (Duan et al. 2023, arXiv:2302.03235).
 
     Parameters
     ----------
@@ -41,43 +47,55 @@ def self_paced(
         Standard deviation of the plastic strengths at the start, one per synapse, times the square root of the number
         of synapses of a neuron: efficacy ``w0 + alpha*w``.
     n_inner : int
-        Neurons of the population ``inner``, which nobody reads: half its squared activity, ``inner.x``, is an objective
-        that the network can give itself (`OnlineGradientLearner`).
+        With a number above 0, neurons of a population ``inner`` that reads the hidden neurons and is read by nobody:
+        half its squared activity, ``inner.x``, is an objective that the network gives itself
+        (`OnlineGradientLearner`).
     rate : float
         Start of the gain of the learning rate.
+    plastic : sequence of str
+        Of ``"stimulus"`` and ``"hidden"``, those whose synapses onto the hidden neurons are plastic.
 
     Returns
     -------
     Network
         Hidden neurons see stimulus, target and teaching signal; the network answers ``out.drive``.
     """
-    wires = {
-        "efficacy": "w0 + alpha*w",
-        "params": {
-            "w0": Param(Normal(0.0, "1/sqrt(n_pre)"), per="synapse"),
-            "alpha": Param(Normal(0.0, f"{float(alpha)!r}/sqrt(n_pre)"), per="synapse"),
-        },
-        "rule": rule,
-        "modulators": rule_modulators(rule, {"m": "dopamine"}, "network 'self_paced'"),
-    }
-    dopamine = Population("dopamine", 1, "gain*sigmoid(drive)", params={"gain": Param(rate)})
+    for name in plastic:
+        check_choice(name, SOURCES, "self_paced: plastic")
+
+    def wire(pre: str) -> Projection:
+        if pre not in plastic:
+            return Projection(pre, "hidden")
+        return Projection(
+            pre,
+            "hidden",
+            efficacy="w0 + alpha*w",
+            params={
+                "w0": Param(Normal(0.0, "1/sqrt(n_pre)"), per="synapse"),
+                "alpha": Param(Normal(0.0, f"{float(alpha)!r}/sqrt(n_pre)"), per="synapse"),
+            },
+            rule=rule,
+            modulators=rule_modulators(rule, {"m": "dopamine"}, "network 'self_paced'"),
+        )
+
     out, clamp = taught_output(n_out, transfer)
+    readers = [Population("inner", n_inner, "drive")] if n_inner else []
+    if rule.modulators:
+        readers.append(Population("dopamine", 1, "gain*sigmoid(drive)", params={"gain": Param(rate)}))
     readout = [
-        Projection(pre, post, w=Param(0.0, per="post") if pre == "one" else None)
-        for post in ("out", "dopamine", "inner")
+        Projection(pre, reader.name, w=Param(0.0, per="post") if pre == "one" else None)
+        for reader in (out, *readers)
         for pre in ("hidden", "one")
     ]
     return Network(
         (
             *standard_inputs(n_in, n_out),
             Population("hidden", n_hidden, "tanh(drive)"),
-            dopamine,
-            Population("inner", n_inner, "drive"),
+            *readers,
             out,
         ),
         (
-            Projection("stimulus", "hidden", **wires),
-            Projection("hidden", "hidden", **wires),
+            *map(wire, SOURCES),
             *(Projection(pre, "hidden") for pre in ("target", "teach")),
             Projection("one", "hidden", w=Param(0.0, per="post")),
             *readout,

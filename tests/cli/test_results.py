@@ -73,6 +73,11 @@ def test_what_is_printed_and_kept(tmp_path, capsys):
     )
 
 
+def test_differences_have_a_sign(tmp_path, capsys):
+    save(tmp_path, columns=["paired difference"], rows=[("a", [(0.03, -0.01, 0.9996)])], findings=[])
+    assert capsys.readouterr().out.splitlines()[-1] == "a  +.030 [-.010, +1.000]"
+
+
 def test_a_row_of_another_length_is_refused(tmp_path):
     with pytest.raises(ValueError, match="2 cells"):
         save(tmp_path, rows=[("floor", [0.5])])

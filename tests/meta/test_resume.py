@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from neurometa import networks, rules
+from neurometa.errors import RunError
 from neurometa.learners import PlasticLearner
 from neurometa.meta import meta_train
 from neurometa.meta.train import Stopped
@@ -170,3 +172,20 @@ def test_training_works_outside_the_main_thread(same):
     thread.start()
     thread.join()
     assert same(runs[0].params, meta_train(tracker(), SHORT, **SMALL).params)
+
+
+def test_a_folder_from_before_a_setting_existed_is_continued(tmp_path):
+    """Its strategies meant the default; another value than that is another run."""
+    options = {"n_iterations": 4, "n_tasks": 2, "run_dir": tmp_path}
+    task = Tracking(n_steps=6, n_skip=1)
+    whole = meta_train(tracker(), task, **options)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    del config["learner"]["settings"]["window"], config["task"]["settings"]["n_skip"], config["outer"]["settings"]["lr"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(RunError, match=r"task\.n_skip is 50 there, 1 here"):
+        meta_train(tracker(), task, resume=True, **options)
+    config["task"]["settings"]["n_skip"] = 1
+    path.write_text(json.dumps(config))
+    again = meta_train(tracker(), task, resume=True, **options)
+    assert again.history == whole.history
