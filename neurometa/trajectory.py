@@ -78,12 +78,16 @@ class Trajectory:
         Name as in `Save` -> ``(kept steps, batch, ...)``.
     steps : tuple of int
         The steps that were kept.
+    inputs : dict
+        Input population -> ``(time, batch, n)``, as the network's own output made them; empty unless the loop was
+        closed.
     """
 
     output: Any
     final: State
     saved: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[int, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         """Return one kept quantity by its name."""

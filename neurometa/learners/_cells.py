@@ -15,6 +15,7 @@ Memory = tuple[Tensor, ...]
 CELLS: dict[str, tuple[int, tuple[str, ...]]] = {
     "gru": (3, ("memory.hidden",)),
     "lstm": (4, ("memory.hidden", "memory.cell")),
+    "rnn": (1, ("memory.hidden",)),
 }
 AXES = {"cell.weight_ih_l0": 2, "cell.weight_hh_l0": 2, "cell.bias_ih_l0": 1, "cell.bias_hh_l0": 1}
 
@@ -24,8 +25,8 @@ def run_cell(cell: str, params: Mapping[str, Tensor], x: Tensor, memory: Memory 
 
     Parameters
     ----------
-    cell : {"gru", "lstm"}
-        As `torch.nn.GRU` and `torch.nn.LSTM` define them, with one layer.
+    cell : {"gru", "lstm", "rnn"}
+        As `torch.nn.GRU`, `torch.nn.LSTM` and `torch.nn.RNN` (with tanh) define them, with one layer.
     params : mapping of str to Tensor
         The leaves of torch's module under ``cell.``; any may carry a batch axis in front.
     x : Tensor
@@ -45,12 +46,12 @@ def run_cell(cell: str, params: Mapping[str, Tensor], x: Tensor, memory: Memory 
         return _step_by_step(cell, leaves, x, memory)
     start = tuple(part.flatten(0, 1).unsqueeze(0) for part in memory)  # (1, batch*items, n_hidden)
     given = x.flatten(1, 2)  # (time, batch*items, n)
-    # What nn.GRU and nn.LSTM call: biases, layers, dropout, training, bidirectional, batch first.
+    # What torch's modules call: biases, layers, dropout, training, bidirectional, batch first.
     options = (True, 1, 0.0, False, False, False)
     if cell == "lstm":
         hidden, *last = torch.lstm(given, start, leaves, *options)
     else:
-        hidden, *last = torch.gru(given, start[0], leaves, *options)
+        hidden, *last = (torch.gru if cell == "gru" else torch.rnn_tanh)(given, start[0], leaves, *options)
     return hidden.unflatten(1, x.shape[1:3]), tuple(part[0].unflatten(0, x.shape[1:3]) for part in last)
 
 
@@ -62,7 +63,7 @@ def affine(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 def _step_by_step(cell: str, leaves: list[Tensor], x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     """Run a network per entry of the batch, all at once; torch's kernels take one, and refuse ``vmap``."""
     w_in, w_back, b_in, b_back = leaves
-    step, found = _lstm if cell == "lstm" else _gru, []
+    step, found = STEPS[cell], []
     for given in affine(x, w_in, b_in):  # (batch, items, gates*n_hidden)
         memory = step(given, affine(memory[0], w_back, b_back), memory)
         found.append(memory[0])
@@ -81,3 +82,11 @@ def _lstm(given: Tensor, back: Tensor, memory: Memory) -> Memory:
     let_in, keep, new, out = (given + back).chunk(4, -1)
     cell = torch.sigmoid(keep) * memory[1] + torch.sigmoid(let_in) * torch.tanh(new)
     return torch.sigmoid(out) * torch.tanh(cell), cell
+
+
+def _rnn(given: Tensor, back: Tensor, memory: Memory) -> Memory:
+    """Take the step of ``nn.RNN``, from what input and memory contribute to its units."""
+    return (torch.tanh(given + back),)
+
+
+STEPS = {"gru": _gru, "lstm": _lstm, "rnn": _rnn}

@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..tasks.base import Episode, Part, Task
+from ..tasks.base import Episode, Part, Task, responder
 from ..torch_engine.program import program
+from ..torch_engine.simulate import Respond
 from ..trajectory import Save, State, Trajectory
 from ..tree import Tree
 from .base import NetworkLearner
@@ -31,14 +32,18 @@ class SynapticLearner(NetworkLearner):
         stream: torch.Generator | None = None,
         save: Save | None = None,
         state: State | None = None,
+        respond: Respond | None = None,
     ) -> Trajectory:
-        """Run the network over one part of an episode, from a state or the start, keeping what a plan asks for."""
+        """Run the network over one part of an episode, from a state or the start, keeping what a plan asks for.
+
+        ``respond`` closes the loop (`tasks.base.responder`).
+        """
 
     def adapt(
         self, params: Mapping[str, Tensor], support: Part, task: Task, stream: torch.Generator | None = None
     ) -> Tree:
         """Return the synapses after the support set: ``<projection>.w`` and ``<projection>.<trace>.trace``."""
-        state = self.run(params, support, stream).final
+        state = self.run(params, support, stream, respond=responder(task, support)).final
         weights = {f"{name}.w": w for name, w in state.w.items()}
         traces = {f"{name}.trace": value for name, value in state.traces.items()}
         return weights | traces | self._statistics(params, support)
@@ -63,5 +68,20 @@ class SynapticLearner(NetworkLearner):
     ) -> Tensor:
         """Answer the scored part; without a query part, the sequence as the network learns from it."""
         if episode.query is None:
-            return self.run(params, episode.support, stream).output
+            return self.run(params, episode.support, stream, respond=responder(task, episode.support)).output
         return super().respond(params, episode, task, stream)
+
+    def realise(
+        self, params: Mapping[str, Tensor], episode: Episode, task: Task, stream: torch.Generator | None = None
+    ) -> Episode:
+        """Return an episode as it went: with the inputs that the network's answers brought about.
+
+        Shown again they need no task that responds, which is how another simulator can run the same course. An episode
+        of a task that does not respond is returned as it is.
+        """
+        part = episode.support
+        respond = responder(task, part)
+        if respond is None:
+            return episode
+        inputs = self.run(params, part, stream, respond=respond).inputs
+        return episode._replace(support=part._replace(inputs={**part.inputs, **inputs}))

@@ -111,6 +111,12 @@ class NetworkLearner(Learner):
                 f"build it with n_in={self.trunk.n_features}"
             )
 
+    def _check_loop(self, respond: object) -> None:
+        if respond is not None and self.trunk is not None:
+            raise SpecificationError(
+                f"{type(self).__name__}: a task that responds to the network does not pass through a trunk; trunk=None"
+            )
+
     def init(
         self,
         stream: torch.Generator,

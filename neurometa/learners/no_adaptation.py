@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..spec import ConvTrunk, Network
-from ..tasks.base import Episode, Part, Task
-from ..torch_engine.simulate import simulate
+from ..tasks.base import Episode, Part, Task, responder
+from ..torch_engine.simulate import Respond, simulate
 from ..tree import Tree
 from .base import NetworkLearner
 
@@ -59,13 +59,23 @@ class NoAdaptationLearner(NetworkLearner):
         stream: torch.Generator | None = None,
     ) -> Tensor:
         """Answer a part with the rules off."""
-        inputs = self._inputs({**params, **fast}, query)
-        return simulate(self.network, params, inputs, learn=False, reset=query.reset, stream=stream).output
+        return self._answer({**params, **fast}, query, stream)
+
+    def _answer(
+        self,
+        params: Mapping[str, Tensor],
+        part: Part,
+        stream: torch.Generator | None,
+        respond: Respond | None = None,
+    ) -> Tensor:
+        self._check_loop(respond)
+        options = {"learn": False, "reset": part.reset, "stream": stream, "respond": respond}
+        return simulate(self.network, params, self._inputs(params, part), **options).output  # type: ignore[arg-type]
 
     def respond(
         self, params: Mapping[str, Tensor], episode: Episode, task: Task, stream: torch.Generator | None = None
     ) -> Tensor:
         """Answer the scored part."""
         if episode.query is None:
-            return self.predict(params, {}, episode.support, stream)
+            return self._answer(params, episode.support, stream, responder(task, episode.support))
         return super().respond(params, episode, task, stream)

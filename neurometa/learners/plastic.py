@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import SpecificationError
 from ..spec import ConvTrunk, Network
 from ..tasks.base import Part
-from ..torch_engine.simulate import simulate
+from ..torch_engine.simulate import Respond, simulate
 from ..trajectory import Save, State, Trajectory
 from ._synaptic import SynapticLearner
 
@@ -60,8 +60,10 @@ class PlasticLearner(SynapticLearner):
         stream: torch.Generator | None = None,
         save: Save | None = None,
         state: State | None = None,
+        respond: Respond | None = None,
     ) -> Trajectory:
         """Run the network over one part of an episode, from a state or the start, keeping what a plan asks for."""
+        self._check_loop(respond)
         return simulate(
             self.network,
             params,
@@ -74,4 +76,5 @@ class PlasticLearner(SynapticLearner):
             checkpoint_every=self.checkpoint_every,
             window=self.window,
             compile=self.compile,
+            respond=respond,
         )

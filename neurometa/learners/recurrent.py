@@ -19,7 +19,8 @@ from torch import Tensor
 from ..errors import SpecificationError
 from ..spec import ConvTrunk
 from ..spec.base import check_choice
-from ..tasks.base import Episode, Part, Task
+from ..tasks.base import Episode, Part, Task, responder
+from ..torch_engine.simulate import Respond
 from ..torch_engine.trunk import apply_trunk, init_trunk, trunk_statistics
 from ..tree import Tree
 from ._cells import CELLS, Memory, affine, run_cell
@@ -45,7 +46,7 @@ class RecurrentLearner(Learner):
         Sizes of stimulus (as the trunk leaves it, if there is one) and answer.
     n_hidden : int
         Units; see `n_hidden_for` for as many parameters as another learner has.
-    cell : {"gru", "lstm"}
+    cell : {"gru", "lstm", "rnn"}
         Kind of units.
     trunk : ConvTrunk, optional
         In front of ``stimulus``.
@@ -147,8 +148,30 @@ class RecurrentLearner(Learner):
         """Answer the scored part; without a query part, each step of the sequence before its target is seen."""
         if episode.query is not None:
             return super().respond(params, episode, task, stream)
+        respond = responder(task, episode.support)
+        if respond is not None:
+            return self._interact(params, episode.support, respond)
         answer, _ = self._run(params, self._seen(params, episode.support, late=True).unsqueeze(2))
         return answer.squeeze(2)
+
+    def _interact(self, params: Mapping[str, Tensor], part: Part, respond: Respond) -> Tensor:
+        """Answer step by step where what is shown depends on the answers; target and ``teach`` are seen late."""
+        if self.trunk is not None:
+            raise SpecificationError(
+                "RecurrentLearner: a task that responds to the network does not pass through a trunk; trunk=None"
+            )
+        memory, found = None, []
+        new: Mapping[str, Tensor] = {}
+        late: dict[str, Tensor] = {}
+        for t in range(len(part.target)):
+            now = {name: value[t] for name, value in part.inputs.items()} | {**new}
+            before = late or {name: torch.zeros_like(now[name]) for name in ("target", "teach")}
+            seen = self._seen(params, part._replace(inputs={n: v[None] for n, v in (now | before).items()}))
+            late = {name: now[name] for name in ("target", "teach")}
+            answer, memory = self._run(params, seen.unsqueeze(2), memory)
+            found.append(answer[0, :, 0])  # (batch, n_out)
+            new = respond(t, found[-1]) if t + 1 < len(part.target) else {}
+        return torch.stack(found)
 
     def _run(self, params: Mapping[str, Tensor], x: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory]:
         """Return the answers ``(time, batch, items, n_out)`` to ``(time, batch, items, n)``, and the memory."""
@@ -181,7 +204,7 @@ def n_hidden_for(n_parameters: int, n_in: int, n_out: int, cell: str = "gru") ->
         Learned scalars of the learner that it is compared with, each without its trunk.
     n_in, n_out : int
         Sizes of stimulus and answer.
-    cell : {"gru", "lstm"}
+    cell : {"gru", "lstm", "rnn"}
         Kind of units.
 
     Raises

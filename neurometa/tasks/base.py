@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ..errors import SpecificationError, unknown
 
-__all__ = ["SPLITS", "Episode", "Part", "Task", "check_split", "join", "tile"]
+__all__ = ["SPLITS", "Episode", "Interactive", "Part", "Task", "check_split", "join", "responder", "tile"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -33,6 +34,9 @@ class Part(NamedTuple):
         Boolean ``(time,)``: the plasticity rule is on.
     reset : Tensor
         Boolean ``(time,)``: activity goes back to its start before this step; weights are kept.
+    world : mapping of str to Tensor
+        What an `Interactive` task has drawn and a network never sees, ``(time, batch, n)``: what each choice would
+        bring, and the random numbers by which choices are made.
     """
 
     inputs: Mapping[str, Tensor]
@@ -40,6 +44,7 @@ class Part(NamedTuple):
     weight: Tensor
     learn: Tensor
     reset: Tensor
+    world: Mapping[str, Tensor] = {}
 
 
 class Episode(NamedTuple):
@@ -64,9 +69,9 @@ def tile(episode: Episode, copies: int) -> Episode:
 
     def repeat(part: Part) -> Part:
         inputs = {name: value.repeat(1, copies, 1) for name, value in part.inputs.items()}
-        return part._replace(
-            inputs=inputs, target=part.target.repeat(1, copies, 1), weight=part.weight.repeat(1, copies)
-        )
+        world = {name: value.repeat(1, copies, 1) for name, value in part.world.items()}
+        target, weight = part.target.repeat(1, copies, 1), part.weight.repeat(1, copies)
+        return part._replace(inputs=inputs, target=target, weight=weight, world=world)
 
     return Episode(repeat(episode.support), None if episode.query is None else repeat(episode.query))
 
@@ -76,8 +81,9 @@ def join(episodes: Sequence[Episode]) -> Episode:
 
     def beside(parts: Sequence[Part]) -> Part:
         inputs = {name: torch.cat([part.inputs[name] for part in parts], 1) for name in parts[0].inputs}
+        world = {name: torch.cat([part.world[name] for part in parts], 1) for name in parts[0].world}
         target, weight = torch.cat([part.target for part in parts], 1), torch.cat([part.weight for part in parts], 1)
-        return parts[0]._replace(inputs=inputs, target=target, weight=weight)
+        return parts[0]._replace(inputs=inputs, target=target, weight=weight, world=world)
 
     queries = [episode.query for episode in episodes if episode.query is not None]
     return Episode(beside([episode.support for episode in episodes]), beside(queries) if queries else None)
@@ -155,6 +161,41 @@ class Task(ABC):
     def references(self) -> dict[str, float]:
         """Return scores of further predictors that need no training, such as a pixel nearest neighbour."""
         return {}
+
+
+class Interactive(Task):
+    """A task in which what is shown next depends on what the network does.
+
+    Everything that chance decides is drawn beforehand and lies in `Part.world`: what each choice would bring, and the
+    numbers by which choices are made. An episode is therefore a function of the network's output alone. The same
+    episode and the same network give the same course, for any learner and outer algorithm, and loss and score work
+    out from an output what was done and what came of it. Inputs of the episode as it is drawn are those that do not
+    depend on choices.
+    """
+
+    @abstractmethod
+    def respond(self, part: Part, t: int, output: Tensor) -> Mapping[str, Tensor]:
+        """Return the inputs of step ``t + 1`` that follow from the output ``(batch, n_out)`` at step ``t``.
+
+        Parameters
+        ----------
+        part : Part
+            The episode, as it was drawn.
+        t : int
+            Step, from 0 to the last but one.
+        output : Tensor
+            ``(batch, n_out)``.
+
+        Returns
+        -------
+        mapping of str to Tensor
+            Input population -> ``(batch, n)``; those that are left out stay as they were drawn.
+        """
+
+
+def responder(task: Task, part: Part) -> Callable[[int, Tensor], Mapping[str, Tensor]] | None:
+    """Return ``respond(t, output)`` of an interactive task on one part; None for any other task."""
+    return partial(task.respond, part) if isinstance(task, Interactive) else None
 
 
 def check_split(split: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +15,14 @@ from ..spec import Network
 from ..trajectory import Save, State, Trajectory
 from .program import Program, program
 
-__all__ = ["run", "simulate"]
+__all__ = ["Respond", "run", "simulate"]
 
 CHUNK = 1000
 Flags = bool | Tensor | Sequence[bool]
+#: What a step's output ``(batch, n_out)`` brings about: input population -> activity ``(batch, n)`` of the next step.
+Respond = Callable[[int, Tensor], Mapping[str, Tensor]]
+#: State after some steps, inputs that the last brought about; of every step its output, what is kept, and its inputs.
+Segment = tuple[State, Mapping[str, Tensor], list[Tensor], list[list[Tensor]], list[dict[str, Tensor]]]
 
 
 def simulate(
@@ -35,6 +39,7 @@ def simulate(
     checkpoint_every: int | None = None,
     window: int | None = None,
     compile: bool = False,
+    respond: Respond | None = None,
 ) -> Trajectory:
     """Run a network over a sequence of inputs, differentiably.
 
@@ -66,11 +71,16 @@ def simulate(
         (truncated back-propagation; what is computed stays the same).
     compile : bool
         Compile the step with ``torch.compile``.
+    respond : callable, optional
+        Closes the loop: ``respond(t, output)`` is asked after every step but the last, and what it returns replaces
+        these inputs of step ``t + 1``. It must give the same answer to the same output, for it is asked again where
+        steps are recomputed.
 
     Returns
     -------
     Trajectory
-        Output ``(time, batch, n_out)``, the final state and what the plan kept.
+        Output ``(time, batch, n_out)``, the final state, what the plan kept, and the inputs as they became if the loop
+        was closed.
 
     Raises
     ------
@@ -96,6 +106,7 @@ def simulate(
         checkpoint_every=checkpoint_every,
         window=window,
         compile=compile,
+        respond=respond,
     )
 
 
@@ -113,6 +124,7 @@ def run(
     checkpoint_every: int | None = None,
     window: int | None = None,
     compile: bool = False,
+    respond: Respond | None = None,
 ) -> Trajectory:
     """Run a program: `simulate`, for callers inside a compiled function, which cannot look a program up."""
     first = _check_inputs(made, inputs)
@@ -130,44 +142,55 @@ def run(
         rest = state.x
     else:
         rest = made.activity(params, batch, stream, first) if any(resets) else {}
-    if save is None and not any(learns) and period < n_steps and made.foldable:
+    if save is None and respond is None and not any(learns) and period < n_steps and made.foldable:
         return _answer(made, params, sequences, noise, period, state._replace(x=rest), compile)
     values = made.prepare(params, like=first)
     keep = _Keeper(made.network, save, state)
     steps = {flag: made.step(flag, compile) for flag in (False, True) if flag in learns}
 
-    def segment(state: State, begin: int, end: int) -> tuple[State, list[Tensor], list[list[Tensor]]]:
-        outputs, kept = [], []
+    def segment(state: State, new: Mapping[str, Tensor], begin: int, end: int) -> Segment:
+        outputs, kept, shown = [], [], []
         for t in range(begin, end):
             if resets[t]:
                 state = State(rest, state.w, state.traces)
             if window and t and t % window == 0:
                 state = State(*({name: value.detach() for name, value in tree.items()} for tree in state))
             now = {name: sequence[t] for name, sequence in sequences.items()}
+            if respond is not None:
+                now |= new
+                shown.append(now)
             state, currents = steps[learns[t]](values, state, now, {name: value[t] for name, value in noise.items()})
             outputs.append(_output(made, state, currents))
+            if respond is not None and t + 1 < n_steps:
+                new = _check_new(made, respond(t, outputs[-1]), outputs[-1])
+                new = _with_tangents(new) if dual else new
             if keep.wants(t):
                 kept.append(keep(state, currents))
-        return state, outputs, kept
+        return state, new, outputs, kept, shown
 
+    new: Mapping[str, Tensor] = {}
+    shown: list[dict[str, Tensor]] = []
     outputs: list[Tensor] = []
     kept: list[list[Tensor]] = []
     length = checkpoint_every or min(n_steps, CHUNK)
     for begin in range(0, n_steps, length):
         end = min(begin + length, n_steps)
         if checkpoint_every and torch.is_grad_enabled():
-            state, new_outputs, new_kept = checkpoint(segment, state, begin, end, use_reentrant=False)  # type: ignore[misc]
+            found: Segment = checkpoint(segment, state, new, begin, end, use_reentrant=False)  # type: ignore[assignment]
         else:
-            state, new_outputs, new_kept = segment(state, begin, end)
+            found = segment(state, new, begin, end)
+        state, new, new_outputs, new_kept, new_shown = found
         outputs.append(torch.stack(new_outputs))  # many small tensors would take much more memory
         kept += new_kept
+        shown += new_shown
     saved = (
         {name: torch.stack(column) for name, column in zip(keep.names, zip(*kept, strict=True), strict=True)}
         if kept
         else {}
     )
     output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    return Trajectory(output, state, saved, tuple(t for t in range(n_steps) if keep.wants(t)))
+    seen = {name: torch.stack([now[name] for now in shown]) for name in made.inputs} if shown else {}
+    return Trajectory(output, state, saved, tuple(t for t in range(n_steps) if keep.wants(t)), seen)
 
 
 def _with_tangents(tree: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -267,6 +290,17 @@ def _check_inputs(made: Program, inputs: Mapping[str, Tensor]) -> Tensor:
     if len(shapes) != 1:
         raise EngineError(f"inputs differ in (time, batch): {sorted(shapes)}")
     return inputs[next(iter(wanted))]
+
+
+def _check_new(made: Program, new: Mapping[str, Tensor], output: Tensor) -> dict[str, Tensor]:
+    """Return the inputs that a closed loop gives, of those that the network reads."""
+    found = {name: value for name, value in new.items() if name in made.inputs}
+    for name, value in found.items():
+        if value.shape != (len(output), made.inputs[name]):
+            raise EngineError(
+                f"respond gives '{name}' the shape {tuple(value.shape)}; allowed: ({len(output)}, {made.inputs[name]})"
+            )
+    return found
 
 
 def _noise(

@@ -120,7 +120,7 @@ def test_one_step_is_one_step_of_maml(task, episode):
     )
     maml = GradientLearner(plain, rate=0.3)
     support = Part(
-        {name: s[:1] for name, s in episode.support.inputs.items()}, *(each[:1] for each in episode.support[1:])
+        {name: s[:1] for name, s in episode.support.inputs.items()}, *(each[:1] for each in episode.support[1:5])
     )
     online = OnlineGradientLearner(synapse(3, 2), rate=0.3)
     gated = support._replace(inputs={**support.inputs, "gate": torch.ones(1, 5, 1, dtype=F64)})

@@ -23,7 +23,8 @@ from neurometa.tasks.volatility import Volatility
 from neurometa.tree import spread, stack
 
 F64 = torch.float64
-CELL = pytest.mark.parametrize("cell", ["gru", "lstm"])
+MODULES = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+CELL = pytest.mark.parametrize("cell", MODULES)
 TRUNK = ConvTrunk((1, 4, 4), (2,), "tanh", "support", "unit")
 
 
@@ -59,7 +60,7 @@ def close(a, b):
 
 def torch_cell(learner, params):
     """Return torch's module and readout with the parameters of a learner."""
-    kind = {"gru": nn.GRU, "lstm": nn.LSTM}[learner.cell]
+    kind = MODULES[learner.cell]
     module = kind(learner.n_in + learner.n_out + 1, learner.n_hidden, dtype=F64)
     module.load_state_dict({n.removeprefix("cell."): leaf for n, leaf in params.items() if n.startswith("cell.")})
     return module, lambda hidden: hidden @ params["readout.w"].T + params["readout.b"]
@@ -229,7 +230,7 @@ def test_parameters_start_as_torch_s_own_do_and_come_from_the_stream_alone(cell)
     before = torch.random.get_rng_state()
     params = learner.init(generator(0), dtype=F64)
     assert torch.equal(torch.random.get_rng_state(), before)
-    module, readout = {"gru": nn.GRU, "lstm": nn.LSTM}[cell](6, 40), nn.Linear(40, 2)
+    module, readout = MODULES[cell](6, 40), nn.Linear(40, 2)
     usual = {f"cell.{name}": leaf for name, leaf in module.named_parameters()}
     usual |= {"readout.w": readout.weight, "readout.b": readout.bias}
     assert {name: leaf.shape for name, leaf in params.items()} == {name: leaf.shape for name, leaf in usual.items()}
@@ -253,7 +254,7 @@ def test_sizes_are_counted_and_matched(cell):
         assert n_hidden_for(total, n_in, n_out, cell) == n_hidden
         assert n_hidden == 1 or n_hidden_for(total - 1, n_in, n_out, cell) == n_hidden - 1
         assert n_hidden_for(make(cell, n_in, n_out, n_hidden + 1).n_parameters - 1, n_in, n_out, cell) == n_hidden
-    assert make(cell).n_memory == {"gru": 4, "lstm": 8}[cell]
+    assert make(cell).n_memory == {"gru": 4, "lstm": 8, "rnn": 4}[cell]
     with_trunk = make(cell, TRUNK.n_features, trunk=TRUNK)
     assert with_trunk.n_parameters == make(cell, TRUNK.n_features).n_parameters  # the trunk is not counted
     least = make(cell, 1, 1, 1).n_parameters
@@ -313,8 +314,8 @@ def test_groups_settings_and_errors(task, episode):
         groups, params = learner.groups(), learner.init(generator(0))
         assert set(groups) == set(params)
         assert all(groups[name] == ("trunk" if name.startswith("trunk.") else "w0") for name in params)
-    with pytest.raises(SpecificationError, match=r"cell is 'rnn'; allowed: 'gru', 'lstm'"):
-        make("rnn")
+    with pytest.raises(SpecificationError, match=r"cell is 'elman'; allowed: 'gru', 'lstm', 'rnn'"):
+        make("elman")
     with pytest.raises(SpecificationError, match=r"n_hidden is 0; it must be a whole number, 1 or more"):
         make(n_hidden=0)
     with pytest.raises(SpecificationError, match=r"n_in is a Network; it must be a whole number, 1 or more"):
