@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._download import download
+from ._mnist import mnist_arrays
 from ._npz import UNREADABLE, read_npz, reason
 from ._omniglot import omniglot_arrays
 from .errors import DataError, unknown
@@ -25,10 +26,12 @@ __all__ = [
     "DATA_SETS",
     "UNREADABLE",
     "DataSet",
+    "MnistArrays",
     "OmniglotArrays",
     "data_root",
     "fetch",
     "info",
+    "load_mnist",
     "load_omniglot",
     "read_npz",
 ]
@@ -74,6 +77,19 @@ DATA_SETS: dict[str, DataSet] = {
             "images_evaluation.zip": "md5:6b91aef0f799c5bb55b94e3f2daec811",
         },
         "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
+    ),
+    "mnist": DataSet(
+        "70,000 handwritten digits, 28x28 (LeCun, Bottou, Bengio & Haffner 1998, doi:10.1109/5.726791)",
+        "CC BY-SA 3.0 (c) Yann LeCun and Corinna Cortes",
+        "yann.lecun.com/exdb/mnist",
+        11_600_000,
+        {
+            "train-images-idx3-ubyte.gz": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "md5:d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "md5:9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "md5:ec29112dd5afa0611ce80d1b7f02629c",
+        },
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
     ),
     "movietweetings100k": DataSet(
         "100,000 film ratings 0-10 by 16,554 users on 10,506 films, with genres",
@@ -123,6 +139,23 @@ class OmniglotArrays(NamedTuple):
     vinyals_split: np.ndarray
 
 
+class MnistArrays(NamedTuple):
+    """MNIST in memory.
+
+    Attributes
+    ----------
+    train_images, test_images : ndarray
+        Ink = 255, ``(60000, 28, 28)`` and ``(10000, 28, 28)`` uint8.
+    train_labels, test_labels : ndarray
+        Digits, ``(60000,)`` and ``(10000,)`` uint8.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder that holds the data sets; it need not exist.
 
@@ -166,7 +199,7 @@ def info(root: str | os.PathLike[str] | None = None) -> list[dict[str, Any]]:
     Examples
     --------
     >>> [row["name"] for row in info("shelf")]
-    ['omniglot', 'movietweetings100k', 'fly_choice18', 'mnist_test_10x200']
+    ['omniglot', 'mnist', 'movietweetings100k', 'fly_choice18', 'mnist_test_10x200']
     """
     folder = data_root(root)
     rows: list[dict[str, Any]] = []
@@ -213,13 +246,7 @@ def load_omniglot(root: str | os.PathLike[str] | None = None) -> OmniglotArrays:
     DataError
         If the file is missing, damaged, or is not Omniglot.
     """
-    path = data_root(root) / "omniglot.npz"
-    if not path.is_file():
-        raise DataError(
-            f"no omniglot.npz in {path.parent}; type 'neurometa data fetch omniglot', "
-            f"or set {ENVIRONMENT} (or --data-root) to the folder that holds it"
-        )
-    fix = "type 'neurometa data fetch omniglot' to replace it"
+    path, fix = _find("omniglot", root)
     arrays = OmniglotArrays(**read_npz(path, OmniglotArrays._fields, fix))
     shapes = {"images28": (1623, 20, 28, 28), "alphabet_names": (50,)}
     kinds = {"images28": "u", "character_name": "U", "alphabet_names": "U"}
@@ -232,6 +259,48 @@ def load_omniglot(root: str | os.PathLike[str] | None = None) -> OmniglotArrays:
         if array.min() < 0 or array.max() > top:
             raise DataError(f"{path}: {name} runs from {array.min()} to {array.max()}, expected 0 to {top}; {fix}")
     return arrays
+
+
+def load_mnist(root: str | os.PathLike[str] | None = None) -> MnistArrays:
+    """Read MNIST from the data root and check it.
+
+    Parameters
+    ----------
+    root : path, optional
+        As in `data_root`.
+
+    Returns
+    -------
+    MnistArrays
+        Images and labels; of a file that somebody made smaller, as many as it holds.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or does not hold images of digits.
+    """
+    path, fix = _find("mnist", root)
+    arrays = MnistArrays(**read_npz(path, MnistArrays._fields, fix))
+    for side in ("train", "test"):
+        images, labels = getattr(arrays, f"{side}_images"), getattr(arrays, f"{side}_labels")
+        shapes = (("images", images, (*labels.shape[:1], 28, 28)), ("labels", labels, images.shape[:1]))
+        for name, array, shape in shapes:
+            if array.shape != shape or array.dtype != np.uint8:
+                raise DataError(f"{path}: {side}_{name} is {array.dtype}{array.shape}, expected uint8{shape}; {fix}")
+        if sorted(np.unique(labels)) != [*range(10)]:
+            raise DataError(f"{path}: {side}_labels are {np.unique(labels).tolist()}, expected all of 0 to 9; {fix}")
+    return arrays
+
+
+def _find(name: str, root: str | os.PathLike[str] | None) -> tuple[Path, str]:
+    """Return the file of a data set, and what to type where it turns out to be damaged."""
+    path = data_root(root) / f"{name}.npz"
+    if not path.is_file():
+        raise DataError(
+            f"no {name}.npz in {path.parent}; type 'neurometa data fetch {name}', "
+            f"or set {ENVIRONMENT} (or --data-root) to the folder that holds it"
+        )
+    return path, f"type 'neurometa data fetch {name}' to replace it"
 
 
 def fetch(
@@ -275,10 +344,11 @@ def fetch(
     known = DATA_SETS[name]
     if not known.downloads:
         raise DataError(f"{name} cannot be fetched; {_how(name)}")
+    load, arrays = MAKERS[name]
     folder = data_root(root)
     path = folder / f"{name}.npz"
     try:
-        load_omniglot(folder)
+        load(folder)
         return path
     except DataError:
         pass  # missing or damaged: make it
@@ -287,10 +357,14 @@ def fetch(
         with tempfile.TemporaryDirectory(dir=folder, prefix=f"{name}.", suffix=".part") as scratch:
             base = (base_url or known.base_url).rstrip("/")
             files = known.downloads if checksums is None else checksums
-            archives = [download(f"{base}/{file}", files[file], Path(scratch), progress) for file in sorted(files)]
+            parts = [download(f"{base}/{file}", files[file], Path(scratch), progress) for file in sorted(files)]
             complete = Path(scratch, path.name)
-            np.savez_compressed(complete, allow_pickle=False, **omniglot_arrays(archives))
+            np.savez_compressed(complete, allow_pickle=False, **arrays(parts))
             os.replace(complete, path)
     except OSError as error:
         raise DataError(f"cannot write {path} ({reason(error)}); choose a folder with --data-root") from None
     return path
+
+
+#: Data sets that can be fetched: how each is read and checked, and how its arrays are made from the downloads.
+MAKERS = {"omniglot": (load_omniglot, omniglot_arrays), "mnist": (load_mnist, mnist_arrays)}

@@ -22,6 +22,8 @@ def one_thread():
 
 #: Settings that make a library network small.
 SMALL = {"n_hidden": 3, "hidden": (3,)}
+#: Inputs of a library network with two answers, where it is not free to have three.
+INPUTS = {"autoassociative": 2}
 
 
 @cache
@@ -30,7 +32,7 @@ def built(rule: str, network: str):
     builder = networks.get(network)
     small = {name: size for name, size in SMALL.items() if name in inspect.signature(builder).parameters}
     try:
-        return builder(n_in=3, n_out=2, rule=rules.get(rule), **small)
+        return builder(n_in=INPUTS.get(network, 3), n_out=2, rule=rules.get(rule), **small)
     except SpecificationError as error:
         return str(error)
 

@@ -1,5 +1,6 @@
 """Data sets: finding, reading and fetching them, and every way in which that can go wrong."""
 
+import gzip
 import hashlib
 import io
 import threading
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from neurometa import data
+from neurometa._mnist import FILES
 from neurometa._omniglot import _VALIDATION, grey28
 from neurometa.errors import DataError
 
@@ -237,6 +239,26 @@ def test_the_rules_for_order_and_splits_hold_for_all_characters():
     validation = [name.split("/")[0] in _VALIDATION for name in names]
     vinyals = np.where(validation, 1, np.where((file["split"] == 1) & (names > "Gurmukhi/character41"), 2, 0))
     assert np.array_equal(vinyals, file["vinyals_split"])
+
+
+def test_fetch_converts_the_files_of_mnist(tmp_path, server):
+    folder, url = server
+    labels = np.arange(20, dtype=np.uint8) % 10
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    for file, array in zip(FILES, (images, labels, images[10:], labels[10:]), strict=True):
+        header = bytes((0, 0, 8, array.ndim)) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+        (folder / file).write_bytes(gzip.compress(header + array.tobytes()))
+    checksums = {file: "md5:" + hashlib.md5((folder / file).read_bytes()).hexdigest() for file in FILES}
+    assert list(data.DATA_SETS["mnist"].downloads) == list(FILES)
+    data.fetch("mnist", tmp_path / "root", url, progress=False, checksums=checksums)
+    arrays = data.load_mnist(tmp_path / "root")
+    assert [file.name for file in (tmp_path / "root").iterdir()] == ["mnist.npz"]
+    assert np.array_equal(arrays.train_images, images) and np.array_equal(arrays.test_labels, labels[10:])
+    Quiet.asked = 0
+    data.fetch("mnist", tmp_path / "root", url, progress=False)  # a good file is left alone
+    assert Quiet.asked == 0
+    with pytest.raises(DataError, match=r"f68b3c2dcbeaaa9fbdd348bbdeb94873|ec29112dd5afa0611ce80d1b7f02629c|hash"):
+        data.fetch("mnist", tmp_path / "other", url, progress=False)  # not the official files
 
 
 def test_fetch_refuses_a_wrong_checksum_and_leaves_nothing(tmp_path, server):

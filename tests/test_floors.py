@@ -20,7 +20,7 @@ FLOORS = {
     "errors": -1,  # what everybody may raise
     **dict.fromkeys(("discover", "expression", "tree", "streams"), 0),
     **dict.fromkeys(("spec", "trajectory"), 1),
-    **dict.fromkeys(("rules", "networks", "tasks", "data", "_download", "_npz", "_omniglot"), 2),
+    **dict.fromkeys(("rules", "networks", "tasks", "data", "_download", "_mnist", "_npz", "_omniglot"), 2),
     **dict.fromkeys(("torch_engine", "brian2_engine", "recording", "outer"), 3),
     **dict.fromkeys(("learners", "analysis"), 4),
     "meta": 5,
@@ -28,7 +28,7 @@ FLOORS = {
     "cli": 7,
 }
 #: Modules that count as one folder: data and its private helpers.
-ONE = {"_download": "data", "_npz": "data", "_omniglot": "data"}
+ONE = dict.fromkeys(("_download", "_mnist", "_npz", "_omniglot"), "data")
 #: Imports along one floor, besides those within a folder; the last one is not in contracts.md.
 ALONG = {("tasks", "data"), ("networks", "rules"), ("verify", "crosscheck")}
 

@@ -401,7 +401,7 @@ def test_json_round_trip_keeps_every_field(made):
 def test_json_round_trip_over_the_library(library_rule, library_network, library):
     rule = rules.get(library_rule)
     assert PlasticityRule.from_json(rule.to_json()) == rule
-    network = networks.get(library_network)(n_in=3, n_out=2)
+    network = networks.get(library_network)(n_in=2, n_out=2)
     assert Network.from_json(network.to_json()) == network
     both = library(library_rule, library_network)
     if isinstance(both, str):  # the two do not fit, and the message says why

@@ -13,14 +13,18 @@ from torch import Tensor
 
 from ..errors import DataError, SpecificationError
 from ..streams import generator
-from .base import SPLITS, Episode, Part, Task, check_split
+from ._classification import Classification
+from .base import SPLITS, Episode, Part, check_split
 
 __all__ = ["FewShot", "distinct", "permutation"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShot(Task):
+class FewShot(Classification):
     """Base of the few-shot classification tasks; a final class supplies images and the identity of its classes.
+
+    Splits differ in their classes. Where all classes are on every side, they differ in their images: such a task says
+    ``divides = "images"`` and returns the identities of its images as `origins`.
 
     An episode draws ``n_way`` classes without replacement, labels them in random order, and shows ``n_shot`` instances
     of each in random order (the support); each of the ``n_query`` queries is of a class drawn uniformly among the
@@ -38,6 +42,9 @@ class FewShot(Task):
     shuffle_labels : bool
         Control: the labels shown go through a uniform random permutation, drawn for each episode independently of the
         query labels, so that nobody can score above chance. The images stay the same.
+    permute_pixels : bool
+        Each episode shows all its images with their pixels in an order of its own, uniform and at random, so that no
+        feature that was learned from other episodes says anything.
 
     Raises
     ------
@@ -49,9 +56,9 @@ class FewShot(Task):
     n_shot: int = 1
     n_query: int = 5
     shuffle_labels: bool = False
+    permute_pixels: bool = False
 
-    score_name: ClassVar[str] = "accuracy"
-    higher_is_better: ClassVar[bool] = True
+    divides: ClassVar[str] = "classes"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -68,7 +75,7 @@ class FewShot(Task):
         """Return what identifies each class (row) of `images` over all splits, ``(classes,)`` integers on the CPU."""
 
     def origins(self, split: str) -> Tensor:
-        """Return what each class was made from: classes of one origin, such as rotations, must be on one side."""
+        """Return what each class was made from (or each image): what has one origin must be on one side."""
         return self.class_ids(split)
 
     @property
@@ -88,7 +95,7 @@ class FewShot(Task):
         """``(1, height, width)``."""
 
     def assert_disjoint(self) -> None:
-        """Check that no class, and nothing that a class was made from, is on two sides.
+        """Check that no class (or image), and nothing that one was made from, is on two sides.
 
         Raises
         ------
@@ -100,8 +107,8 @@ class FewShot(Task):
             for second in SPLITS[i + 1 :]:
                 shared = sides[first][torch.isin(sides[first], sides[second])]
                 if len(shared):
-                    found = f"{first} and {second} share {len(shared)} of their classes (such as {int(shared[0])})"
-                    raise DataError(f"{type(self).__name__}: {found}; every class must be on one side")
+                    found = f"{first} and {second} share {len(shared)} of their {self.divides}"
+                    raise DataError(f"{type(self).__name__}: {found} (such as {int(shared[0])}); allowed: none")
 
     def sample(
         self,
@@ -144,6 +151,9 @@ class FewShot(Task):
         index, labels = torch.stack([row * n_instances + instance, torch.cat([shown, label[n_support:]])]).to(place)
         pixels = images.flatten(0, 1).flatten(1).index_select(0, index.flatten())  # (time*batch, h*w)
         pixels = pixels.to(kind).div_(255).reshape(*index.shape, -1)  # (time, batch, h*w)
+        if self.permute_pixels:
+            order = _integers(stream, n, self.n_in).argsort(-1).to(place)  # (batch, h*w)
+            pixels = pixels.gather(-1, order.expand_as(pixels))
         target = (labels[..., None] == torch.arange(self.n_way, device=place)).to(kind)  # (time, batch, n_way)
         support, query = (
             self._part(pixels[times], target[times], is_support)
@@ -171,7 +181,8 @@ class FewShot(Task):
 
     def _plain(self) -> Self:
         """Return the task without its episode settings: tasks over the same images have the same one, a cache key."""
-        return replace(self, n_way=FewShot.n_way, n_shot=FewShot.n_shot, n_query=FewShot.n_query, shuffle_labels=False)
+        plain = {"n_way": FewShot.n_way, "n_shot": FewShot.n_shot, "n_query": FewShot.n_query}
+        return replace(self, **plain, shuffle_labels=False, permute_pixels=False)
 
     def _part(self, stimulus: Tensor, target: Tensor, is_support: bool) -> Part:
         """Lay out one part."""
@@ -180,16 +191,6 @@ class FewShot(Task):
         shown = (target, ones) if is_support else (torch.zeros_like(target), torch.zeros_like(ones))
         inputs = {"stimulus": stimulus, "target": shown[0], "teach": shown[1]}
         return Part(inputs, target, ones[..., 0], on if is_support else ~on, on)
-
-    def loss(self, output: Tensor, part: Part) -> Tensor:
-        """Return the weighted mean cross-entropy of logits, ``(batch,)``."""
-        entropy = -(part.target * output.log_softmax(-1)).sum(-1)  # (time, batch)
-        return (entropy * part.weight).sum(0) / part.weight.sum(0)
-
-    def score(self, output: Tensor, part: Part) -> Tensor:
-        """Return the weighted share of right answers (largest output), ``(batch,)``."""
-        right = (output.argmax(-1) == part.target.argmax(-1)).to(part.weight.dtype)  # (time, batch)
-        return (right * part.weight).sum(0) / part.weight.sum(0)
 
     def floor(self) -> float:
         """Return chance, ``1/n_way``."""

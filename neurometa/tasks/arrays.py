@@ -31,7 +31,7 @@ class Arrays(FewShot):
 
     Parameters
     ----------
-    n_way, n_shot, n_query, shuffle_labels
+    n_way, n_shot, n_query, shuffle_labels, permute_pixels
         As in `FewShot`.
     path : str
         An ``.npz`` file with an array ``images`` (classes, instances, h, w) uint8, or a folder that holds, for each

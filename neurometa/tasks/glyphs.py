@@ -43,7 +43,7 @@ class Glyphs(FewShot):
 
     Parameters
     ----------
-    n_way, n_shot, n_query, shuffle_labels
+    n_way, n_shot, n_query, shuffle_labels, permute_pixels
         As in `FewShot`.
     seed : int
         The alphabet. Class ``k`` is the same however many classes there are.

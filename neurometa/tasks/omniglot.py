@@ -31,7 +31,7 @@ class Omniglot(FewShot):
 
     Parameters
     ----------
-    n_way, n_shot, n_query, shuffle_labels
+    n_way, n_shot, n_query, shuffle_labels, permute_pixels
         As in `FewShot`.
     split_scheme : {"miconi", "vinyals", "background"}
         ``miconi``: ``n_held_out`` random characters test, ``n_validation`` further ones validate (Miconi et al. 2018).

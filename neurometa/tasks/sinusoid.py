@@ -51,12 +51,17 @@ class Sinusoid(Regression):
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        object.__setattr__(self, "amplitude", tuple(self.amplitude))
         if self.n_shot < 1 or self.n_query < 1:
             raise SpecificationError(f"n_shot is {self.n_shot} and n_query {self.n_query}; both must be above 0")
-        low, high = self.amplitude
-        if not low < high or not self.width > 0:
-            raise SpecificationError(f"amplitude {self.amplitude} must be (low, high) and width {self.width} above 0")
+        given = self.amplitude
+        pair = (given,) if isinstance(given, int | float) else tuple(given)
+        if len(pair) != 2 or not pair[0] < pair[1]:
+            raise SpecificationError(
+                f"amplitude is {given}, allowed: (low, high) with low below high; type amplitude=(0.1, 5.0)"
+            )
+        if not self.width > 0:
+            raise SpecificationError(f"width is {self.width}, allowed: above 0; type width=5.0")
+        object.__setattr__(self, "amplitude", pair)
 
     @property
     def n_in(self) -> int:

@@ -138,6 +138,18 @@ def test_shuffled_labels_keep_the_images_and_destroy_the_information():
     assert abs(float(task.score(answer, control.query).mean()) - task.floor()) < 0.006
 
 
+def test_permuted_pixels_are_the_same_pixels_in_one_order_for_each_episode():
+    (_, plain), (_, moved) = (draw(0, 400, n_shot=2, permute_pixels=permute) for permute in (False, True))
+    found = []
+    for episode in (plain, moved):
+        found.append(torch.cat([part.inputs["stimulus"] for part in (episode.support, episode.query)]))
+    before, after = found
+    assert torch.equal(before.sort(-1).values, after.sort(-1).values)
+    assert torch.equal(plain.query.target, moved.query.target)
+    ink = (after == 1).float().argmax(-1)  # where pixel 2 went, (time, batch)
+    assert (ink == ink[0]).all() and torch.unique(ink[0], return_counts=True)[1].min() > 40  # anywhere of six places
+
+
 def test_loss_and_score_are_weighted_means():
     task, episode = draw(0, 3, n_way=4, n_query=2)
     query = episode.query._replace(weight=torch.tensor([[1.0, 1.0, 0.0], [1.0, 3.0, 2.0]]))

@@ -38,7 +38,17 @@ def test_shapes_and_what_is_shown():
     assert torch.allclose(wave.float(), episode.query.target[..., 0], atol=1e-5)
 
 
-@pytest.mark.parametrize("bad", [{"n_shot": 0}, {"amplitude": (2.0, 1.0)}, {"width": 0.0}])
-def test_bad_settings(bad):
-    with pytest.raises(SpecificationError):
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        ({"n_shot": 0}, "n_shot is 0"),
+        ({"amplitude": (2.0, 1.0)}, r"amplitude is \(2.0, 1.0\), allowed: \(low, high\)"),
+        ({"amplitude": 1.0}, r"amplitude is 1.0, allowed: .* type amplitude=\(0.1, 5.0\)"),
+        ({"amplitude": (1.0, 2.0, 3.0)}, "amplitude is"),
+        ({"width": 0.0}, "width is 0.0"),
+    ],
+)
+def test_bad_settings(bad, message):
+    with pytest.raises(SpecificationError, match=message):
         Sinusoid(**bad)
+    assert Sinusoid(amplitude=[1, 2]).amplitude == (1, 2)  # as a run folder keeps it
