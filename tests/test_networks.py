@@ -24,6 +24,8 @@ EVERY = ("excitatory__excitatory", "excitatory__inhibitory", "inhibitory__excita
 #: Every network of the library at its defaults but small, and the options of those that have some.
 CASES: dict[str, Network] = {
     "associative": networks.associative(3, 2),
+    "autoassociative": networks.autoassociative(2, 2),
+    "autoassociative, gated": networks.autoassociative(2, 2, GATED),
     "recurrent": networks.recurrent(3, 2, n_hidden=3),
     "tracker": networks.tracker(3, 2, n_hidden=3),
     "mlp": networks.mlp(3, 2, hidden=(4, 3)),
@@ -47,6 +49,12 @@ CASES: dict[str, Network] = {
     "short_term, depressing": networks.short_term(3, 2, None, 4, use=0.5, tau_f=50.0, tau_d=800.0),
     "short_term, hebb": networks.short_term(3, 2, rules.get("hebb"), n_hidden=4),
     "short_term, step": networks.short_term(3, 2, rules.get("temporal_hebb"), n_hidden=4),
+    "hebb_ff": networks.hebb_ff(3, 2, n_hidden=4),
+    "hebb_ff, gated": networks.hebb_ff(3, 2, GATED, n_hidden=3, transfer="linear"),
+    "stpn": networks.stpn(3, 2, n_hidden=4),
+    "stpn, gated": networks.stpn(3, 2, GATED, n_hidden=3, transfer="linear"),
+    "self_paced": networks.self_paced(3, 2, n_hidden=4),
+    "self_paced, hebb": networks.self_paced(3, 2, rules.get("hebb"), n_hidden=3, transfer="softmax"),
     "plastic_lstm": networks.plastic_lstm(3, 2, n_hidden=4),
     "plastic_lstm, global": networks.plastic_lstm(3, 2, GATED, n_hidden=4, fan_out="global"),
     "plastic_lstm, hebb": networks.plastic_lstm(3, 2, rules.get("hebb"), n_hidden=4, transfer="linear"),
@@ -518,3 +526,33 @@ def test_the_forget_bias_starts_at_one():
     assert biases == {"drive": [0.0], "enter": [0.0], "forget": [1.0], "leave": [0.0]}
     with pytest.raises(SpecificationError, match="plastic_lstm: fan_out is 'none'"):
         networks.plastic_lstm(3, 2, fan_out="none")
+
+
+# --- autoassociative -------------------------------------------------------------------------------------------------
+
+
+def test_autoassociative_follows_the_published_recursion_and_brian2_too(lively):
+    """By hand: y(t) = tanh(y(t-1)*(w0 + alpha*hebb) + b), or what is shown; hebb = (1 - eta)*hebb + eta*y(t-1)*y(t)."""
+    network = networks.autoassociative(4, 4)
+    params = alive(network, lively)
+    shown = torch.randint(2, (30, 3, 4), generator=torch.Generator().manual_seed(3)).to(F64) * 2 - 1
+    shown[10:20], shown[20:, :, ::2] = 0, 0  # nothing, then half
+    inputs = {"stimulus": shown, **{n: torch.zeros(30, 3, s, dtype=F64) for n, s in (("target", 4), ("teach", 1))}}
+    run = simulate(network, params, inputs, save=Save())
+    w0, alpha, eta, bias = (params[n] for n in ("out__out.w0", "out__out.alpha", "out__out.rule.eta", "one__out.w"))
+    y, hebb = torch.zeros(3, 4, dtype=F64), params["out__out.w"].expand(3, 4, 4)
+    for t in range(30):
+        drive = torch.einsum("bij,bj->bi", w0 + alpha * hebb, y) + bias[:, 0]
+        new = torch.where(shown[t] == 0, drive.tanh(), shown[t])
+        hebb = (1 - eta) * hebb + eta * new[:, :, None] * y[:, None, :]
+        y = new
+        close(run.output[t], drive)
+        close(run["x.out"][t], y)
+    close(run.final.w["out__out"], hebb)
+    pytest.importorskip("brian2")
+    agreement(network, params, inputs)
+
+
+def test_autoassociative_has_one_neuron_for_each_element():
+    with pytest.raises(SpecificationError, match=r"n_in is 3 and n_out 2; every neuron .*; type n_in=2"):
+        networks.autoassociative(3, 2)

@@ -59,17 +59,25 @@ def fan_out(source: str, name: str, size: int) -> tuple[Population, list[Project
 
 
 def recurrent_network(
-    name: str, n_in: int, n_out: int, hidden: Population, recurrent: Projection, transfer: str
+    name: str,
+    n_in: int,
+    n_out: int,
+    hidden: Population,
+    recurrent: Projection,
+    transfer: str,
+    stimulus: Projection | None = None,
 ) -> Network:
     """Return stimulus -> hidden -> out around the recurrent synapses of the population ``hidden``.
 
-    Hidden neurons see stimulus, target and teaching signal. Where the rule of the recurrent synapses reads a modulator,
-    the population ``m_hidden`` computes it from the hidden neurons. The network answers ``out.drive``.
+    Hidden neurons see stimulus (through synapses that do not change, unless others are given), target and teaching
+    signal. Where the rule of the recurrent synapses reads a modulator, the population ``m_hidden`` computes it from the
+    hidden neurons. The network answers ``out.drive``.
     """
     out, clamp = taught_output(n_out, transfer)
     modulated = bool(recurrent.rule and recurrent.rule.modulators)
     m = (modulator("m_hidden", 0.0, 1.0),) if modulated else ()
-    feed = [Projection(source, "hidden") for source in ("stimulus", "target", "teach", "one")]
+    feed = [stimulus or Projection("stimulus", "hidden")]
+    feed += [Projection(source, "hidden") for source in ("target", "teach", "one")]
     readout = [Projection("hidden", "out"), Projection("one", "out")]
     modulation = [Projection("hidden", "m_hidden"), Projection("one", "m_hidden")] if modulated else []
     return Network(

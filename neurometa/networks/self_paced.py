@@ -10,7 +10,7 @@ from ._parts import rule_modulators, standard_inputs, taught_output
 
 __all__ = ["self_paced", "self_paced_hebb"]
 
-SOURCES = ("stimulus", "hidden")
+WIRES = ("stimulus__hidden", "hidden__hidden", "hidden__out")
 
 self_paced_hebb = PlasticityRule(
     "self_paced_hebb",
@@ -28,17 +28,17 @@ def self_paced(
     alpha: float = 0.1,
     n_inner: int = 0,
     rate: float = 0.2,
-    plastic: Sequence[str] = ("stimulus", "hidden"),
+    plastic: Sequence[str] = WIRES,
 ) -> Network:
-    """Build stimulus -> hidden -> out with plastic synapses onto the hidden (Duan et al. 2023, arXiv:2302.03235).
+    """Build stimulus -> hidden -> out with plastic synapses everywhere (Duan et al. 2023, arXiv:2302.03235).
 
     Parameters
     ----------
     n_in, n_out : int
         Sizes of stimulus and output.
     rule : PlasticityRule
-        Of the synapses from the stimulus and from the hidden neurons to the hidden neurons. A modulator ``m`` that it
-        reads is ``gain*sigmoid(...)`` of the hidden neurons: the network's own learning rate.
+        Of the plastic synapses. A modulator ``m`` that it reads is ``gain*sigmoid(...)`` of the hidden neurons: the
+        network's own learning rate.
     n_hidden : int
         Number of recurrent neurons.
     transfer : {"softmax", "linear", "tanh", "sigmoid"}
@@ -53,7 +53,7 @@ def self_paced(
     rate : float
         Start of the gain of the learning rate.
     plastic : sequence of str
-        Of ``"stimulus"`` and ``"hidden"``, those whose synapses onto the hidden neurons are plastic.
+        Of ``"stimulus__hidden"``, ``"hidden__hidden"`` and ``"hidden__out"``, the synapses that are plastic.
 
     Returns
     -------
@@ -61,14 +61,15 @@ def self_paced(
         Hidden neurons see stimulus, target and teaching signal; the network answers ``out.drive``.
     """
     for name in plastic:
-        check_choice(name, SOURCES, "self_paced: plastic")
+        check_choice(name, WIRES, "self_paced: plastic")
 
-    def wire(pre: str) -> Projection:
-        if pre not in plastic:
-            return Projection(pre, "hidden")
+    def wire(name: str) -> Projection:
+        pre, post = name.split("__")
+        if name not in plastic:
+            return Projection(pre, post)
         return Projection(
             pre,
-            "hidden",
+            post,
             efficacy="w0 + alpha*w",
             params={
                 "w0": Param(Normal(0.0, "1/sqrt(n_pre)"), per="synapse"),
@@ -82,9 +83,10 @@ def self_paced(
     readers = [Population("inner", n_inner, "drive")] if n_inner else []
     if rule.modulators:
         readers.append(Population("dopamine", 1, "gain*sigmoid(drive)", params={"gain": Param(rate)}))
+    biases = [Projection("one", post, w=Param(0.0, per="post")) for post in ("hidden", "out")]
     readout = [
         Projection(pre, reader.name, w=Param(0.0, per="post") if pre == "one" else None)
-        for reader in (out, *readers)
+        for reader in readers
         for pre in ("hidden", "one")
     ]
     return Network(
@@ -95,9 +97,9 @@ def self_paced(
             out,
         ),
         (
-            *map(wire, SOURCES),
+            *map(wire, WIRES),
             *(Projection(pre, "hidden") for pre in ("target", "teach")),
-            Projection("one", "hidden", w=Param(0.0, per="post")),
+            *biases,
             *readout,
             clamp,
         ),
