@@ -22,7 +22,12 @@ SMOKE = {
     "sinusoid_maml.py": ("runs/sinusoid-smoke", "sinusoid.png"),
     "omniglot_maml.py": ("runs/omniglot-maml-smoke", "omniglot_maml.png"),
     "allocation.py": ("runs/allocation-smoke", "allocation.png"),
+    "familiarity.py": ("runs/familiarity-smoke", "familiarity.png"),
+    "random_labels.py": ("runs/random_labels-smoke", "random_labels.png"),
     "associative_retrieval.py": ("runs/associative_retrieval-smoke", "associative_retrieval.png"),
+    "evolve_rule.py": ("runs/evolve_rule-smoke", "evolve_rule.png"),
+    "transitive_inference.py": ("runs/transitive_inference-smoke", "transitive_inference.png"),
+    "pattern_completion.py": ("runs/pattern_completion-smoke", "pattern_completion.png"),
 }
 
 
