@@ -53,9 +53,9 @@ TITLES = {
     "modulated": "modulated plasticity",
     "hebb_ff_together": "HebbFF, key and value in one step",
 }
-#: Rates that `--search` tries, and those that it chose. Validation accuracy after its 800 iterations at each of the three:
-#: RNN .379 .381 .320, LSTM .343 .389 .393, STPN .344 .360 .458, HebbFF .094 .103 .121 (chance), modulated plasticity .356
-#: .368 .954, HebbFF with pairs in one step 1 1 1 (loss 1.55 .07 .005).
+#: Rates that `--search` tries, and those that it chose. Validation accuracy after its 800 iterations, at each of them:
+#: RNN .379 .381 .320, LSTM .343 .389 .393, STPN .344 .360 .458, HebbFF .094 .103 .121 (chance), modulated .356 .368
+#: .954, HebbFF with key and value in one step 1 1 1 (at a loss of 1.55, .07, .005).
 TRIED = (1e-3, 3e-3, 1e-2)
 RATES = {"rnn": 3e-3, "lstm": 1e-2, "stpn": 1e-2, "hebb_ff": 1e-2, "modulated": 1e-2, "hebb_ff_together": 1e-2}
 #: Validation accuracy to which episodes are counted, and at which training ends.

@@ -51,6 +51,8 @@ class Settings:
     """Start of the plastic strengths."""
     rate: float = 1.0
     """Start of the Hebbian rate, twice what it is before anything is learned."""
+    inner: int = 32
+    """Neurons whose squared activity is the objective of the gradient."""
     lr: float = 1e-3
     """Learning rate (Adam)."""
     test_episodes: int = 2000
@@ -86,7 +88,7 @@ def build(settings: Settings, arm: str) -> Learner:
         network = nm.networks.self_paced(TASK.n_in, 1, rate=settings.rate, plastic=plastic, **options)
         return nm.PlasticLearner(network, compile=settings.compile)
     if arm == "gradient":
-        network = nm.networks.self_paced(TASK.n_in, 1, n_inner=4, plastic=plastic, **options)
+        network = nm.networks.self_paced(TASK.n_in, 1, n_inner=settings.inner, plastic=plastic, **options)
         paced = {"objective": "inner.x", "modulator": "dopamine", "rate": 1.0, "decay": 0.5}
         return nm.learners.OnlineGradientLearner(network, **paced, compile=settings.compile)
     cell, size = ("rnn", size * 3 // 2) if arm == "non-plastic" else ("lstm", size)

@@ -44,9 +44,8 @@ TITLES = {
 }
 LARGER = 20
 CRITERION, IN_A_ROW = 0.01, 3
-#: Rates that `--search` tries for every arm, and those that it chose.
+#: Rates that every arm of bits50 tries on validation, with a seed of their own.
 TRIED = (1e-3, 3e-3, 1e-2)
-RATES = {"plastic": 3e-3, "non_plastic": 3e-3, "rnn": 3e-3, "lstm": 3e-3, "lstm_large": 3e-3}
 COLUMNS = ("error", "episodes to 1 % error", "plasticity off at test", "parameters", "rate", "seconds")
 
 
@@ -88,10 +87,8 @@ class Settings:
     """Iterations of images."""
     image_lr: float = 1e-3
     """Learning rate of images, falling to 0 (cosine)."""
-    search: bool = False
-    """Choose the learning rates of bits50 anew: three trials an arm, judged on validation, with a seed of their own."""
     search_iterations: int = 1000
-    """Iterations of each trial."""
+    """Iterations of each of the three trials by which every arm of bits50 chooses its learning rate on validation."""
     out: Path = Path("runs/pattern_completion")
     """Folder for runs, table and figure; an interrupted run is continued."""
 
@@ -116,7 +113,6 @@ PRESETS = {
         large_test_episodes=5,
         compile=False,
         size=8,
-        search=True,
         image_iterations=10,
         search_iterations=5,
         out=Path("runs/pattern_completion-smoke"),
@@ -197,17 +193,17 @@ def train(settings: Settings, part: str, arm: str, seed: int, lr: float, n: int,
         )
 
 
-def search(settings: Settings, arm: str) -> tuple[float, str]:
-    """Return the rate that needed the fewest episodes, or else ended with the lowest error; and what each reached."""
-    found = {}
+def search(settings: Settings, arm: str) -> tuple[float, str, list[nm.Run]]:
+    """Try the rates; return the one that needed the fewest episodes, or else ended with the lowest error."""
+    found, runs = {}, []
     for lr in TRIED:
-        history = train(settings, "bits50", arm, 1000, lr, settings.search_iterations, "search").history
-        found[lr] = (reached(history) or math.inf, history[-1]["validation"])
+        runs.append(train(settings, "bits50", arm, 1000, lr, settings.search_iterations, "search"))
+        found[lr] = (reached(runs[-1].history) or math.inf, runs[-1].history[-1]["validation"])
     shown = ", ".join(
         f"{error:.3f} at {lr:g}" + (f" ({n:,} episodes)" if math.isfinite(n) else "")
         for lr, (n, error) in found.items()
     )
-    return min(found, key=lambda lr: found[lr]), f"{TITLES[arm]}, search of the rate, validation error: {shown}."
+    return min(found, key=lambda lr: found[lr]), f"Trials of the rate ended with a validation error of {shown}.", runs
 
 
 def mean_scores(settings: Settings, runs: Sequence[nm.Run], plastic: bool = True) -> list[float]:
@@ -291,17 +287,14 @@ def main(settings: Settings) -> None:
     if "bits50" in settings.parts:
         limit = settings.iterations
         for arm in ("plastic", *(arm for arm in settings.arms if arm != "plastic")):
-            lr = RATES[arm]
-            if settings.search:
-                lr, said = search(settings, arm)
-                findings.append(said)
+            lr, said, runs["trials", arm] = search(settings, arm)
             seeds = range(settings.seeds)
             each = runs["bits50", arm] = [train(settings, "bits50", arm, seed, lr, limit) for seed in seeds]
             if arm == "plastic":
                 needed = [reached(run.history) or run.history[-1]["episodes"] for run in each]
                 limit = math.ceil(settings.cap * float(np.median(needed)) / settings.tasks)
             rows.append(row(settings, f"{settings.bits} bits: {TITLES[arm]}", each, lr))
-            findings.append(f"{settings.bits} bits, {TITLES[arm]}: {judgement(each)}")
+            findings.append(f"{settings.bits} bits, {TITLES[arm]}: {judgement(each)} {said}")
         rows += known(task_of(settings, "bits50"), f"{settings.bits} bits")
     if "bits1000" in settings.parts:
         lr, n, label = settings.large_lr, settings.large_episodes, f"{settings.large_bits:,} bits"

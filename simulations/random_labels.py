@@ -130,7 +130,7 @@ class Settings:
     """Height and width of a glyph, pixels."""
     hidden: int = 64
     """Hidden neurons."""
-    seeds: int = 5
+    seeds: int = 3
     """Independent runs; each has its own test episodes, shared by all rows, and intervals are over seeds."""
     iterations: int = 1000
     """Meta-iterations of every run."""

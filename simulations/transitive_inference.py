@@ -61,8 +61,6 @@ class Settings:
     """Trials with neighbours, which are followed by their outcome."""
     hidden: int = 32
     """Hidden neurons; the GRU has as many as fit the same number of parameters."""
-    alpha: float = 0.3
-    """Start of the plastic strengths."""
     lr: float = 3e-3
     """Learning rate (Adam, falling to 0)."""
     test_episodes: int = 2000
@@ -101,10 +99,11 @@ def task_of(settings: Settings, arm: str = "plastic") -> TransitiveInference:
 
 
 def network(settings: Settings) -> nm.Network:
-    """Return the recurrent network with a neuromodulator that hears the stimulus too, and may be negative.
+    """Return a recurrent network with a neuromodulator that hears the stimulus too, and may be negative.
 
-    It starts at 0, so that nothing is stamped in before it has learned what for. Recurrent weights start small: what a
-    synapse stamps in is its postsynaptic activity, which at the start must not be a random function of the pair.
+    Plastic strengths, one for each postsynaptic neuron, start at 0 and may take either sign: each neuron finds on which
+    side of the choice it is. Recurrent weights start small, because a synapse stamps in what its postsynaptic neuron
+    does at the choice, which at first must not be a random function of the pair.
     """
     task = task_of(settings)
     rule = replace(rules.get("retroactive"), params={"eta": nm.Param(0.7, "fraction")})
@@ -112,14 +111,14 @@ def network(settings: Settings) -> nm.Network:
     silent = nm.Param(0.0, per="synapse")
     strengths = {
         "w0": nm.Param(nm.Normal(0.0, "0.1/sqrt(n_pre)"), per="synapse"),
-        "alpha": nm.Param(settings.alpha, per="synapse"),
+        "alpha": nm.Param(0.0, per="post"),
     }
     signed = {"m_hidden": "gain*tanh(drive)"}
     populations = [replace(p, update=signed.get(p.name, p.update)) for p in base.populations]
-    wires = [nm.Projection("stimulus", "m_hidden", w=silent)]
+    wires = [nm.Projection("stimulus", "m_hidden", w=nm.Param(nm.Normal(0.0, 0.5), per="synapse"))]
     for p in base.projections:
         changed = replace(p, params=strengths) if p.rule else p
-        wires.append(replace(p, w=silent) if (p.pre, p.post) == ("hidden", "m_hidden") else changed)
+        wires.append(replace(p, w=silent) if p.post == "m_hidden" or (p.pre, p.post) == ("one", "out") else changed)
     return replace(base, populations=tuple(populations), projections=tuple(wires), name="transitive_inference")
 
 

@@ -29,6 +29,7 @@ def self_paced(
     n_inner: int = 0,
     rate: float = 0.2,
     plastic: Sequence[str] = WIRES,
+    recurrence: float = 1.0,
 ) -> Network:
     """Build stimulus -> hidden -> out with plastic synapses everywhere (Duan et al. 2023, arXiv:2302.03235).
 
@@ -54,6 +55,8 @@ def self_paced(
         Start of the gain of the learning rate.
     plastic : sequence of str
         Of ``"stimulus__hidden"``, ``"hidden__hidden"`` and ``"hidden__out"``, the synapses that are plastic.
+    recurrence : float
+        Standard deviation of the recurrent weights at the start, times the square root of ``n_hidden``.
 
     Returns
     -------
@@ -65,14 +68,15 @@ def self_paced(
 
     def wire(name: str) -> Projection:
         pre, post = name.split("__")
+        start = Param(Normal(0.0, f"{float(recurrence if pre == post else 1)!r}/sqrt(n_pre)"), per="synapse")
         if name not in plastic:
-            return Projection(pre, post)
+            return Projection(pre, post, w=start)
         return Projection(
             pre,
             post,
             efficacy="w0 + alpha*w",
             params={
-                "w0": Param(Normal(0.0, "1/sqrt(n_pre)"), per="synapse"),
+                "w0": start,
                 "alpha": Param(Normal(0.0, f"{float(alpha)!r}/sqrt(n_pre)"), per="synapse"),
             },
             rule=rule,

@@ -72,3 +72,20 @@ def test_without_brian2_the_rest_works():
         "nm.meta_train(nm.PlasticLearner(network), task, n_iterations=1, n_tasks=2)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_interactive_run_is_compared_on_what_its_choices_brought_about(tmp_path, capsys, monkeypatch):
+    module, shown = sys.modules["neurometa.cli.crosscheck"], []
+    original = module.crosscheck
+
+    def watched(network, params, inputs, **options):
+        shown.append(inputs["stimulus"])
+        return original(network, params, inputs, **options)
+
+    monkeypatch.setattr(module, "crosscheck", watched)
+    task = nm.tasks.Reversal(n_steps=8)
+    learner = nm.PlasticLearner(nm.networks.recurrent(task.n_in, task.n_out, n_hidden=4))
+    nm.meta_train(learner, task, n_iterations=2, n_tasks=4, run_dir=tmp_path / "run")
+    assert run(["crosscheck", str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["agrees"]
+    assert not shown[0][0].any() and shown[0][1:, :, :2].sum(-1).eq(1).all()  # a choice at every step but the first

@@ -115,8 +115,8 @@ def test_the_ideal_observer_scores_the_ceiling(n_bits, n_patterns):
 
 
 def test_the_hopfield_matrix_by_hand_and_at_its_limits():
-    patterns = draw(PatternCompletion(n_bits=60, n_patterns=3), 20).info["patterns"]
-    probe = patterns[:, 0] * (torch.arange(60) < 30)
+    patterns = draw(PatternCompletion(n_bits=12, n_patterns=4), 200).info["patterns"]
+    probe = patterns[:, 0] * (torch.arange(12) < 6)
     found = hopfield(patterns, probe)
     for own, start, end in zip(patterns, probe, found, strict=True):
         w = own.T @ own
