@@ -51,6 +51,8 @@ class Settings:
     """Start of the plastic strengths."""
     rate: float = 1.0
     """Start of the Hebbian rate, twice what it is before anything is learned."""
+    recurrence: float = 0.1
+    """Start of the recurrent weights, relative to 1/sqrt(hidden); activity of the step before blurs what is bound."""
     inner: int = 32
     """Neurons whose squared activity is the objective of the gradient."""
     lr: float = 1e-3
@@ -82,7 +84,7 @@ PRESETS = {
 def build(settings: Settings, arm: str) -> Learner:
     """Return the learner of an arm."""
     size, plastic = settings.hidden, ("stimulus__hidden", *["hidden__hidden"] * settings.recurrent)
-    options = {"n_hidden": size, "alpha": settings.alpha}
+    options = {"n_hidden": size, "alpha": settings.alpha, "recurrence": settings.recurrence}
     if arm == "hebbian":
         plastic = (*plastic, "hidden__out")
         network = nm.networks.self_paced(TASK.n_in, 1, rate=settings.rate, plastic=plastic, **options)

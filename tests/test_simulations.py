@@ -22,6 +22,7 @@ SMOKE = {
     "sinusoid_maml.py": ("runs/sinusoid-smoke", "sinusoid.png"),
     "omniglot_maml.py": ("runs/omniglot-maml-smoke", "omniglot_maml.png"),
     "allocation.py": ("runs/allocation-smoke", "allocation.png"),
+    "cue_reward.py": ("runs/cue-reward-smoke", "cue_reward.png"),
     "familiarity.py": ("runs/familiarity-smoke", "familiarity.png"),
     "random_labels.py": ("runs/random_labels-smoke", "random_labels.png"),
     "associative_retrieval.py": ("runs/associative_retrieval-smoke", "associative_retrieval.png"),
