@@ -330,8 +330,9 @@ def main(settings: Settings) -> None:
             components is, with probability 1/2, the one of a fixed lag before, if that one was new. One stream is one
             iteration, Adam {settings.lr:g} without clipping, as published; no rate was tuned. A run ends where the mean
             accuracy on five new streams, one every {settings.monitor_every} iterations, is {settings.criterion:g} or
-            more. {settings.size} hidden neurons or LSTM units, eta starts at 5/d. {settings.test_streams} test streams
-            a seed; {settings.free_seeds} seeds where the sign is free.""",
+            more. {settings.size} hidden neurons or LSTM units; eta starts at 5/d as published, lam at .95 through a
+            sigmoid (published: at .99, clamped to 0 to 1), so that lam moves more slowly.
+            {settings.test_streams} test streams a seed; {settings.free_seeds} seeds where the sign is free.""",
         columns=COLUMNS,
         rows=rows,
         findings=findings(settings, found, curves),
