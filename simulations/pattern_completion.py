@@ -240,9 +240,15 @@ def known(task: Task, label: str) -> list[tuple[str, list[Cell]]]:
 
 def draw(settings: Settings, runs: dict[tuple[str, str], list[nm.Run]]) -> str:
     """Draw error against episodes, a completed pattern and completed images."""
-    figure, axes = new_figure(2, 2, height=5.2)
+    curves = [part for part in ("bits50", "bits1000") if part in settings.parts]
+    pictures = [part for part in ("bits50", "images") if part in settings.parts]
+    columns = max(len(curves), len(pictures))
+    figure, axes = new_figure(
+        columns, (len(curves) > 0) + (len(pictures) > 0), height=5.2 if curves and pictures else 2.8
+    )
     colours = dict(zip(TITLES, ("blue", "green", "grey", "red", "orange"), strict=True))
-    for axis, part, letter in ((axes[0, 0], "bits50", "a"), (axes[0, 1], "bits1000", "b")):
+    letters = iter("abcd")
+    for axis, part in zip(axes[0], curves, strict=False):
         for (own, arm), each in runs.items():
             for i, run in enumerate(each if own == part else []):
                 points = [(r["episodes"], r["validation"]) for r in run.history if "validation" in r]
@@ -251,16 +257,17 @@ def draw(settings: Settings, runs: dict[tuple[str, str], list[nm.Run]]) -> str:
         axis.axhline(CRITERION, color=COLOURS["black"], lw=0.6, ls=":")
         axis.axhline(task_of(settings, part).floor(), color=COLOURS["grey"], lw=0.6, ls=":")
         bits = settings.bits if part == "bits50" else settings.large_bits
-        title = f"{letter}  {bits:,} bits, a line per seed"
+        title = f"{next(letters)}  {bits:,} bits, a line per seed"
         axis.set(xlabel="episodes", ylabel="validation error", ylim=(0, 0.3), title=title)
-        if any(own == part for own, _ in runs):
-            log_scale(axis)
-            axis.legend(fontsize=5, frameon=False)
-    shown = ((axes[1, 0], "bits50", "c  patterns, probe, answer"), (axes[1, 1], "images", "d  images, probe, answer"))
-    for axis, part, title in shown:
-        axis.set(title=title, xticks=[], yticks=[])
-        if (part, "plastic") in runs:
-            axis.imshow(picture(runs[part, "plastic"][0]), cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
+        log_scale(axis)
+        axis.legend(fontsize=5, frameon=False)
+    for axis, part in zip(axes[-1], pictures, strict=False):
+        shown = "patterns" if part == "bits50" else "images"
+        axis.set(title=f"{next(letters)}  {shown}, probe, answer", xticks=[], yticks=[])
+        axis.imshow(picture(runs[part, "plastic"][0]), cmap="gray_r", vmin=-1, vmax=1, interpolation="nearest")
+    for row, parts in ((axes[0], curves or pictures), (axes[-1], pictures or curves)):
+        for axis in row[len(parts) :]:
+            axis.axis("off")
     return save_figure(figure, settings.out / "pattern_completion.png").name
 
 
