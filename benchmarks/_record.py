@@ -13,7 +13,21 @@ import torch
 
 from neurometa.meta.folder import write_atomically
 
-__all__ = ["write_record"]
+__all__ = ["place", "wait", "write_record"]
+
+
+def wait(device: str) -> None:
+    """Wait until a GPU has done what it was given; a clock read before says nothing."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def place(settings: Any) -> str:
+    """Return in words where the figures were measured."""
+    device = getattr(settings, "device", "cpu")
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads"
 
 
 def write_record(settings: Any, **figures: Any) -> None:
@@ -22,7 +36,11 @@ def write_record(settings: Any, **figures: Any) -> None:
     record = {
         "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
         **figures,
-        "machine": {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "place": place(settings),
+        },
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "commit": subprocess.run(command, cwd=here, capture_output=True, text=True).stdout.strip(),
     }

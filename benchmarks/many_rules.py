@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from _record import write_record
+from _record import place, wait, write_record
 from torch import Tensor
 
 import neurometa as nm
@@ -45,6 +45,8 @@ class Settings:
     """Compile the step."""
     threads: int = 2
     """Torch threads."""
+    device: str = "cpu"
+    """Torch device, such as cuda."""
     out: Path = Path("runs/benchmarks/many_rules.json")
     """Where the figures are written."""
 
@@ -72,12 +74,12 @@ def scene(settings: Settings, dtype: torch.dtype) -> tuple[nm.Network, Tree, Ten
         if ".rule." in name:
             params[name] = 0.02 * torch.randn(settings.rules, 1, 1, generator=stream, dtype=dtype)
     x = torch.randn(settings.steps, settings.rules * settings.episodes, 8, generator=stream, dtype=dtype)
-    return network, params, x
+    return network, {name: leaf.to(settings.device) for name, leaf in params.items()}, x.to(settings.device)
 
 
 def check(settings: Settings) -> float:
     """Return the largest difference of 20 rules from themselves run one at a time, in double precision."""
-    few = Settings(min(settings.rules, 20), 2, settings.neurons, min(settings.steps, 50))
+    few = replace(settings, rules=min(settings.rules, 20), episodes=2, steps=min(settings.steps, 50))
     network, params, x = scene(few, torch.double)
     worst = 0.0
     with torch.no_grad():
@@ -103,12 +105,14 @@ def main(settings: Settings) -> None:
     with torch.no_grad():
         nm.simulate(network, params, {"stimulus": x[:2]}, compile=settings.compile)  # compile
         for _ in range(settings.repeats):
+            wait(settings.device)
             begun = time.perf_counter()
             nm.simulate(network, params, {"stimulus": x}, compile=settings.compile)
+            wait(settings.device)
             rates.append(updates / (time.perf_counter() - begun))
     rate = statistics.median(rates)
     print(f"{settings.rules} rules x {settings.episodes} episodes, N = {settings.neurons}, T = {settings.steps}")
-    print(f"{rate / 1e9:.3f} G synapse updates/s (median of {settings.repeats}; {settings.threads} threads)")
+    print(f"{rate / 1e9:.3f} G synapse updates/s (median of {settings.repeats}; {place(settings)})")
     print(f"largest difference from one rule at a time (float64): {worst:.1e}")
     write_record(settings, updates_per_second=rates, largest_difference=worst)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from _record import write_record
+from _record import wait, write_record
 from torch import nn
 
 import neurometa as nm
@@ -46,6 +46,8 @@ class Settings:
     """Arithmetic of both trunks: bfloat16 (as the simulation trains) or input (float32)."""
     threads: int = 0
     """Torch threads; 0: torch's default."""
+    device: str = "cpu"
+    """Torch device of both sides, such as cuda."""
     out: Path = Path("runs/benchmarks/omniglot_throughput.json")
     """Where the figures are written."""
 
@@ -67,7 +69,7 @@ class Reference(nn.Module):
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Turn images into features of length 1."""
         x = images.view(-1, 1, 28, 28)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.reduced):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.reduced):
             for convolution, norm in zip(self.convolutions, self.norms, strict=True):
                 x = torch.relu(norm(convolution(x)))
         return F.normalize(x.float().flatten(1), dim=-1)
@@ -84,11 +86,11 @@ class Reference(nn.Module):
 def one_at_a_time(settings: Settings, task: Task) -> float:
     """Return training episodes per second of the reference."""
     torch.manual_seed(0)
-    model = Reference(settings.precision)
+    model = Reference(settings.precision).to(settings.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     stream, count, begun = generator(0), 0, time.perf_counter()
     while time.perf_counter() - begun < settings.seconds:
-        episode = task.sample(stream, 1)
+        episode = task.sample(stream, 1, device=settings.device)
         shown, labels = (episode.support.inputs[name][:, 0] for name in ("stimulus", "target"))
         logits = model(shown, labels, episode.query.inputs["stimulus"][:, 0])
         loss = F.cross_entropy(logits, episode.query.target[:, 0])
@@ -97,6 +99,7 @@ def one_at_a_time(settings: Settings, task: Task) -> float:
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         count += 1
+    wait(settings.device)
     return count / (time.perf_counter() - begun)
 
 
@@ -105,14 +108,15 @@ def batched(settings: Settings, task: Task) -> float:
     trunk = nm.ConvTrunk(task.image_shape, out="unit", precision=settings.precision)
     oja = replace(nm.rules.oja, params={"eta": nm.Param(0.5, "positive")})
     learner = nm.PlasticLearner(nm.networks.associative(trunk.n_features, task.n_out, rule=oja, alpha=20.0), trunk)
-    outer, params = nm.Backprop(lr=1e-3), learner.init(generator(0))
+    outer, params = nm.Backprop(lr=1e-3), learner.init(generator(0), device=settings.device)
     learned = {name: leaf for name, leaf in params.items() if name in learner.groups()}
     state, stream, count, begun = outer.init(learned), generator(0), 0, time.perf_counter()
     while time.perf_counter() - begun < settings.seconds:
-        episode = task.sample(stream, settings.tasks)
+        episode = task.sample(stream, settings.tasks, device=settings.device)
         problem = Problem(lambda p, e=episode: learner.loss({**params, **p}, e, task), count, 10**9)
         learned, state, _ = outer.step(learned, state, problem)
         count += 1
+    wait(settings.device)
     return count * settings.tasks / (time.perf_counter() - begun)
 
 

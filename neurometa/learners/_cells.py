@@ -44,10 +44,11 @@ def run_cell(cell: str, params: Mapping[str, Tensor], x: Tensor, memory: Memory 
         memory = (x.new_zeros(*x.shape[1:3], leaves[1].shape[-1]),) * len(CELLS[cell][1])
     if any(leaf.ndim > axes for leaf, axes in zip(leaves, AXES.values(), strict=True)):
         return _step_by_step(cell, leaves, x, memory)
-    start = tuple(part.flatten(0, 1).unsqueeze(0) for part in memory)  # (1, batch*items, n_hidden)
+    start = tuple(part.flatten(0, 1).unsqueeze(0).contiguous() for part in memory)  # (1, batch*items, n_hidden)
     given = x.flatten(1, 2)  # (time, batch*items, n)
-    # What torch's modules call: biases, layers, dropout, training, bidirectional, batch first.
-    options = (True, 1, 0.0, False, False, False)
+    # What torch's modules call: biases, layers, dropout, training (or cuDNN refuses to go backward), bidirectional,
+    # batch first.
+    options = (True, 1, 0.0, True, False, False)
     if cell == "lstm":
         hidden, *last = torch.lstm(given, start, leaves, *options)
     else:

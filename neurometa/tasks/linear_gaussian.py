@@ -125,9 +125,12 @@ class LinearGaussian(Regression):
         n_points = self.n_shot + self.n_query
         shapes = ((n, self.n_dim), (n_points, n, self.n_dim), (n_points, n, 1))
         drawn = (torch.randn(shape, generator=own) for shape in shapes)
-        deviation, x, disturbance = (value.to(device=device, dtype=dtype) for value in drawn)
+        deviation, x, disturbance = (value.to(dtype or torch.get_default_dtype()) for value in drawn)
         w = deviation.new_tensor(self.prior_mean()) + self.spread * deviation  # (batch, n_dim)
         y = (x * w).sum(-1, keepdim=True) + self.noise * disturbance  # (time, batch, 1)
+        w, x, y = (
+            value.to(device=device) for value in (w, x, y)
+        )  # computed on the CPU: sums round alike for every device
         support = points(x[: self.n_shot], y[: self.n_shot], shown=True)
         query = points(x[self.n_shot :], y[self.n_shot :], shown=False)
         return Episode(support, query, {"w": w})

@@ -140,7 +140,7 @@ class PatternImages(Completion):
 
 def _grey(images: Tensor, dtype: torch.dtype) -> Tensor:
     """Return ink as grey values from -1 to 1, none of which is 0."""
-    return images.to(dtype).div_(127.5).sub_(1)
+    return images.to(dtype).mul_(1 / 127.5).sub_(1)
 
 
 @lru_cache(maxsize=8)
