@@ -22,12 +22,10 @@ def wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def place(settings: Any) -> str:
-    """Return in words where the figures were measured."""
-    device = getattr(settings, "device", "cpu")
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} threads"
+def place(device: str) -> str:
+    """Return in words where figures were measured on a device."""
+    on_gpu = torch.device(device).type == "cuda"
+    return torch.cuda.get_device_name(device) if on_gpu else f"{torch.get_num_threads()} threads"
 
 
 def write_record(settings: Any, **figures: Any) -> None:
@@ -39,7 +37,7 @@ def write_record(settings: Any, **figures: Any) -> None:
         "machine": {
             "processor": platform.processor() or platform.machine(),
             "threads": torch.get_num_threads(),
-            "place": place(settings),
+            "place": place(getattr(settings, "device", "cpu")),
         },
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "commit": subprocess.run(command, cwd=here, capture_output=True, text=True).stdout.strip(),

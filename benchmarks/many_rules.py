@@ -112,7 +112,7 @@ def main(settings: Settings) -> None:
             rates.append(updates / (time.perf_counter() - begun))
     rate = statistics.median(rates)
     print(f"{settings.rules} rules x {settings.episodes} episodes, N = {settings.neurons}, T = {settings.steps}")
-    print(f"{rate / 1e9:.3f} G synapse updates/s (median of {settings.repeats}; {place(settings)})")
+    print(f"{rate / 1e9:.3f} G synapse updates/s (median of {settings.repeats}; {place(settings.device)})")
     print(f"largest difference from one rule at a time (float64): {worst:.1e}")
     write_record(settings, updates_per_second=rates, largest_difference=worst)
 

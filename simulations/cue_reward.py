@@ -174,8 +174,7 @@ def main(settings: Settings) -> None:
         which the synapses from the input, those to the output (Hebbian only: the objective of the gradient does not
         read the output) and {"also" if settings.recurrent else "not"} the recurrent ones are plastic,
         {settings.tasks} episodes an iteration, Adam {settings.lr:g} (Hebbian: {COSINE["hebbian"]:g}, falling to 0);
-        {settings.test_episodes:,} test episodes a seed,
-        shared by all arms.""",
+        {settings.test_episodes:,} test episodes a seed, shared by all arms.""",
         columns=["error, test steps", "above the ideal observer", "error, all steps", "parameters"],
         rows=table,
         findings=findings,

@@ -150,6 +150,7 @@ class FewShot(Classification):
         row, instance, label, shown = self._draw(stream, n, len(ids), n_instances)
         index, labels = torch.stack([row * n_instances + instance, torch.cat([shown, label[n_support:]])]).to(place)
         pixels = images.flatten(0, 1).flatten(1).index_select(0, index.flatten())  # (time*batch, h*w)
+        # A product, not a quotient: by a constant the latter rounds otherwise on a GPU.
         pixels = pixels.to(kind).mul_(1 / 255).reshape(*index.shape, -1)  # (time, batch, h*w)
         if self.permute_pixels:
             order = _integers(stream, n, self.n_in).argsort(-1).to(place)  # (batch, h*w)

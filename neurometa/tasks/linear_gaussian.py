@@ -128,9 +128,8 @@ class LinearGaussian(Regression):
         deviation, x, disturbance = (value.to(dtype or torch.get_default_dtype()) for value in drawn)
         w = deviation.new_tensor(self.prior_mean()) + self.spread * deviation  # (batch, n_dim)
         y = (x * w).sum(-1, keepdim=True) + self.noise * disturbance  # (time, batch, 1)
-        w, x, y = (
-            value.to(device=device) for value in (w, x, y)
-        )  # computed on the CPU: sums round alike for every device
+        # Only now: sums that are made on the CPU round alike for every device.
+        w, x, y = (value.to(device=device) for value in (w, x, y))
         support = points(x[: self.n_shot], y[: self.n_shot], shown=True)
         query = points(x[self.n_shot :], y[self.n_shot :], shown=False)
         return Episode(support, query, {"w": w})

@@ -139,7 +139,7 @@ class PatternImages(Completion):
 
 
 def _grey(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return ink as grey values from -1 to 1, none of which is 0."""
+    """Return ink as grey values from -1 to 1, none of which is 0; a product, which every device rounds alike."""
     return images.to(dtype).mul_(1 / 127.5).sub_(1)
 
 
