@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .spec import (
         MLP,
         ConvTrunk,
+        Delays,
         Network,
         Normal,
         Orthogonal,
@@ -46,6 +47,7 @@ _SOURCES = {
     "spec": (
         "MLP",
         "ConvTrunk",
+        "Delays",
         "Network",
         "Normal",
         "Orthogonal",
@@ -71,6 +73,7 @@ __all__ = [
     "MLP",
     "Backprop",
     "ConvTrunk",
+    "Delays",
     "GradientLearner",
     "Network",
     "Normal",

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from . import brian2_engine, torch_engine
 from .errors import EngineError
-from .spec import Network, Param, Population, Projection
+from .spec import Network, Param, Population, Projection, Spikes
 from .spec.rule import split_variable
 from .torch_engine.params import draw, unconstrain
 from .trajectory import Save, State, Trajectory
@@ -271,7 +271,7 @@ def compare(
     for p in network.projections:
         exists = p.synapses(network[p.post].size, network[p.pre].size)
         absent[f"w.{p.label}"] = ~exists
-        for trace, axes in p.rule.trace_axes.items() if p.rule else ():
+        for trace, axes in p.trace_axes.items():
             summed = tuple(i for i, side in enumerate(("post", "pre")) if side not in axes)
             absent[f"traces.{p.label}.{trace}"] = ~np.asarray(exists.any(summed, keepdims=True))
     rows = []
@@ -328,6 +328,7 @@ def replay_network(network: Network) -> tuple[Network, dict[str, tuple[str, str]
         for name in projection.rule.variables if projection.rule else ():
             variable, side = split_variable(name) or ("x", "post")
             read[sides[side]].add(variable)
+            _refuse_moving(network, sides[side], variable)
     feeds: dict[str, tuple[str, str]] = {}
     first: list[Population] = []
     imposed: list[Population] = []
@@ -347,9 +348,21 @@ def replay_network(network: Network) -> tuple[Network, dict[str, tuple[str, str]
         imposed.append(_imposed(population, list(shown)))
     # A projection carries what its source is when the input current is added up: early or late, as in the network.
     into = {p.label: "unused_late" if p.into in network[p.post].phases[1][0] else "unused" for p in network.plastic}
+    into |= {p.label: "heard" for p in network.plastic if network.delivers(p)}
     plastic = tuple(replace(projection, into=into[projection.label]) for projection in network.plastic)
     output = f"{network.plastic[0].post}.x"
     return Network((*first, *imposed), (*wires, *plastic), output=output, dt=network.dt, name="replay"), feeds
+
+
+def _refuse_moving(network: Network, population: str, variable: str) -> None:
+    """Refuse to replay what a rule sees before, and a trajectory after spikes have changed it."""
+    spikes = network[population].spikes
+    reset = {a.target for a in spikes.assignments} if spikes else set()
+    if variable in reset | {p.into for p in network.projections if p.post == population}:
+        raise EngineError(
+            f"a rule reads '{variable}' of '{population}' before a spike changes it, which a trajectory does not show; "
+            "compare the closed loop"
+        )
 
 
 def _imposed(population: Population, shown: list[str]) -> Population:
@@ -361,7 +374,11 @@ def _imposed(population: Population, shown: list[str]) -> Population:
         update["late unused_heard"] = "unused_late"
     start = {variable: value for variable, value in population.start.items() if variable in shown}
     inputs = (*(f"shown_{v}" for v in shown), "unused", "unused_late")
-    return Population(population.name, population.size, update, start=start, inputs=inputs)
+    spikes = None
+    if population.spikes:
+        update = {"heard": "0.0", "fires": update.pop("x"), **update}
+        spikes = Spikes("fires > 0.5")
+    return Population(population.name, population.size, update, start=start, inputs=inputs, spikes=spikes)
 
 
 def _replayed(case: _Case, ours: Trajectory) -> Trajectory:

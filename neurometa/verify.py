@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from . import rules, torch_engine
 from .crosscheck import Crosscheck, crosscheck
-from .spec import Network, Normal, Param, PlasticityRule, Population, Projection
+from .spec import Network, Normal, Param, PlasticityRule, Population, Projection, Spikes
 from .spec.rule import split_variable
 from .streams import generator
 from .torch_engine.ops import TORCH
@@ -47,7 +48,9 @@ def contract_networks(rule: PlasticityRule, size: int = 4) -> dict[str, Network]
     ----------
     rule : PlasticityRule
         Any rule. Modulators that it reads are computed by the network; other population variables that it reads are
-        given a meaning (``error``: target minus drive; any other: a slow average of squared activity).
+        given a meaning (``error``: target minus drive; any other: a slow average of squared activity). Where the rule
+        has ``on_pre`` or ``on_post``, neurons are integrate-and-fire with a refractory time, and the plastic synapses
+        deliver spikes after 2 steps.
     size : int
         Neurons of the plastic populations.
 
@@ -63,14 +66,17 @@ def contract_networks(rule: PlasticityRule, size: int = 4) -> dict[str, Network]
             sides[side].append(variable)
 
     def population(name: str, variables: list[str]) -> Population:
+        if rule.has_events:
+            return _spiking(name, size, [v for v in variables if v != "v"])
         update = {variable: "target - tanh(drive)" for variable in variables if variable.startswith("error")}
         slow = {variable: f"0.9*{variable} + 0.1*x*x" for variable in variables if variable not in update}
         return Population(name, size, {"x": "tanh(drive)", **update, **slow}, inputs=("drive", "target"))
 
     def plastic(pre: str, post: str, modulators: dict[str, str], efficacy: str = "w0 + 0.5*w") -> Projection:
         w0 = Param(Normal(0.0, "0.7/sqrt(n_pre)"), per="synapse")
+        arrival: dict[str, Any] = {"into": "g", "delay": 0.0 if "pre" in rule.reads else 2.0} if rule.has_events else {}
         return Projection(
-            pre, post, name="plastic", efficacy=efficacy, params={"w0": w0}, rule=rule, modulators=modulators
+            pre, post, name="plastic", efficacy=efficacy, params={"w0": w0}, rule=rule, modulators=modulators, **arrival
         )
 
     def sources(per_neuron: bool) -> tuple[list[Population], list[Projection], dict[str, str]]:
@@ -116,6 +122,14 @@ def contract_networks(rule: PlasticityRule, size: int = 4) -> dict[str, Network]
         name="modulated",
     )
     return {network.name: network for network in (forward, recurrent, modulated)}
+
+
+def _spiking(name: str, size: int, variables: list[str]) -> Population:
+    """Return integrate-and-fire neurons that spike a few times in 100 steps of random input."""
+    update = {"dv/dt": "(3*drive + g - v)/4", "dg/dt": "-g/3"}
+    update |= {v: "target - tanh(drive)" if v.startswith("error") else f"0.9*{v} + 0.1*v*v" for v in variables}
+    spikes = Spikes("v > 0.6", "v = 0", refractory=2.0, held=("v",))
+    return Population(name, size, update, inputs=("drive", "target"), spikes=spikes)
 
 
 def between_engines(network: Network, steps: int = STEPS, batch: int = BATCH, **params: float) -> Crosscheck:

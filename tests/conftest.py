@@ -43,9 +43,15 @@ FITTING = [pair for pair in PAIRS if not isinstance(built(*pair), str)]
 CORE = ("delta", "gated_hebb", "hebb", "oja")
 FIRST = {rule: network for rule, network in reversed(FITTING)}
 JUDGED = [(rule, network) for rule, network in FITTING if rule in CORE or FIRST[rule] == network]
+#: Those without spikes, whose gradient is a derivative and no surrogate.
+SMOOTH = [pair for pair in JUDGED if pair[1] != "spiking"]
 
 
 def pytest_generate_tests(metafunc):
+    if "rate_pair" in metafunc.fixturenames:
+        metafunc.parametrize("rate_pair", SMOOTH, ids="-".join)
+    if "rate_rule" in metafunc.fixturenames:
+        metafunc.parametrize("rate_rule", [name for name in rules.names() if not rules.get(name).has_events])
     if "library_pair" in metafunc.fixturenames:
         metafunc.parametrize("library_pair", JUDGED, ids="-".join)
     if "library_rule" in metafunc.fixturenames:

@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 #: Floor of every module or folder directly under the package; a new one has to be given its floor here.
 FLOORS = {
     "errors": -1,  # what everybody may raise
-    **dict.fromkeys(("discover", "expression", "tree", "streams"), 0),
+    **dict.fromkeys(("algebra", "discover", "expression", "tree", "streams"), 0),
     **dict.fromkeys(("spec", "trajectory"), 1),
     **dict.fromkeys(("rules", "networks", "tasks", "data", "_download", "_mnist", "_npz", "_omniglot"), 2),
     **dict.fromkeys(("torch_engine", "brian2_engine", "recording", "outer"), 3),
@@ -29,8 +29,8 @@ FLOORS = {
 }
 #: Modules that count as one folder: data and its private helpers.
 ONE = dict.fromkeys(("_download", "_mnist", "_npz", "_omniglot"), "data")
-#: Imports along one floor, besides those within a folder; the last one is not in contracts.md.
-ALONG = {("tasks", "data"), ("networks", "rules"), ("verify", "crosscheck")}
+#: Imports along one floor, besides those within a folder; the last two are not in contracts.md.
+ALONG = {("tasks", "data"), ("networks", "rules"), ("verify", "crosscheck"), ("algebra", "expression")}
 
 
 def module_name(path: Path) -> list[str]:
@@ -148,6 +148,7 @@ def test_every_public_name_can_be_had():
 FORMATS = {
     "torch_engine/trunk.py": {"bfloat16"},  # the user asks for it by ConvTrunk(precision=)
     "torch_engine/masks.py": {"float64"},  # a draw on the CPU
+    "torch_engine/exact.py": {"float64", "double"},  # constants of the exact method, whatever the activity has
     "tasks/sinusoid.py": {"double"},  # a draw on the CPU
     "meta/evaluate.py": {"double"},  # statistics of scores, in numpy
     "crosscheck.py": {"double"},  # Brian2 computes in float64

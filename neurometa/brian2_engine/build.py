@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import EngineError
-from ..expression import Expression
+from ..expression import Expression, parse
 from ..spec import MLP, Network, Population, Projection
 from ..spec.rule import is_modulator, split_variable
+from .events import combine, copies, pathways, prepare, set_delays, stored
 from .texts import functions, mlp_function, rename
 
 __all__ = ["Model"]
@@ -58,7 +59,7 @@ class Model:
         self.places = {p.label: self._places(p) for p in network.projections}
         self.groups = {"one": self._group("one", batch, ["v_x : 1", *self._outgoing("one")])}
         for k, population in enumerate(network.populations):
-            self.groups[population.name] = self._group(f"{k}", batch * population.size, self._variables(population))
+            self.groups[population.name] = self._neurons(k, population)
         self.pools: dict[str, Any] = {}
         self._link()
         self.synapses = {p.label: self._synapses(p) for p in network.projections}
@@ -70,6 +71,10 @@ class Model:
             self._sums(projection)
         for projection in network.plastic:
             self._rule(projection)
+        self._deliver()
+        for population in network.populations:
+            if population.spikes:
+                self._place(self.groups[population.name].resetter.get("spike"))
         self.slots.append("last")
 
     def finish(self, *more: Any) -> Any:
@@ -95,11 +100,62 @@ class Model:
         episode, post, pre = np.nonzero(np.broadcast_to(projection.synapses(*shape[1:]), shape))
         return episode, post, pre
 
-    def _group(self, name: str, size: int, variables: list[str]) -> Any:
-        group = self.b2.NeuronGroup(size, "\n".join(variables), name=f"population_{name}", clock=self.clock)
+    def _group(self, name: str, size: int, variables: list[str], **options: Any) -> Any:
+        group = self.b2.NeuronGroup(size, "\n".join(variables), name=f"population_{name}", clock=self.clock, **options)
         group.namespace.update(self.namespace)
         self.objects.append(group)
         return group
+
+    def _neurons(self, k: int, population: Population) -> Any:
+        """Return the group of a population; spikes and exact equations are Brian2's own business."""
+        size, spikes = self.batch * population.size, population.spikes
+        if not self._native(population):
+            feeds = population.is_input and any(
+                p.pre == population.name and self.network.delivers(p) for p in self.network.projections
+            )
+            return self._group(
+                f"{k}", size, self._variables(population), **({"threshold": "v_x > 0.5", "reset": ""} if feeds else {})
+            )
+        refractory = self.network.refractory_steps(population)
+        equations = []
+        for variable, expression in self._derivatives(population).items():
+            held = bool(spikes and refractory and variable in spikes.held)
+            text = self._population_text(population, population.state.index(variable), expression)
+            equations.append(f"dv_{variable}/dt = ({text})/ms : 1{' (unless refractory)' if held else ''}")
+        known = [f"v_{variable} : 1" for variable in self._derivatives(population)]
+        variables = [line for line in self._variables(population) if line not in known]
+        options: dict[str, Any] = {"method": population.method}
+        if spikes:
+            options["threshold"] = self._spike_text(population, self._condition(spikes.threshold))
+            options["refractory"] = refractory * self.network.dt * self.b2.ms
+            lines = [f"l{i} = {self._spike_text(population, a.expression)}" for i, a in enumerate(spikes.assignments)]
+            code = [
+                f"{line}\nv_{a.target} = l{i}"
+                for i, (line, a) in enumerate(zip(lines, spikes.assignments, strict=True))
+            ]
+            options["reset"] = "\n".join(code)
+        return self._group(f"{k}", size, [*equations, *variables], **options)
+
+    @staticmethod
+    def _condition(text: str) -> Expression:
+        return parse(text, condition=True)
+
+    @staticmethod
+    def _native(population: Population) -> bool:
+        """Whether Brian2's own machinery runs a population: spikes, or the exact method."""
+        return population.spikes is not None or population.method == "exact"
+
+    @staticmethod
+    def _derivatives(population: Population) -> dict[str, Expression]:
+        return {v: e for derivative, texts in population.stages if derivative for v, e in texts.items()}
+
+    def _spike_text(self, population: Population, expression: Expression) -> str:
+        return rename(expression.text, self._names(population))
+
+    def _place(self, target: Any) -> None:
+        """Give an object of Brian2's own a slot for itself."""
+        if target is not None:
+            target.when = self._slot()
 
     def _pool(self, name: str) -> Any:
         """Return a group of one neuron for each episode, in which something is added up."""
@@ -144,19 +200,26 @@ class Model:
     def _synapses(self, projection: Projection) -> Any:
         k, rule, label = self.index[projection.label], projection.rule, projection.label
         model = ["w : 1", "eff : 1", "episode : 1", "learning : 1 (shared)"]
-        model += [f"d{k}_post = eff*c{k}_pre : 1 (summed)"]
+        events = self.network.delivers(projection)
+        model += [] if events else [f"d{k}_post = eff*c{k}_pre : 1 (summed)"]
         model += [f"p_{name} : 1" for name in projection.params]
         namespace = dict(self.namespace)
         if rule:
             model += [f"r_{name} : 1" for name in rule.params]
-            model += [f"t_{name} : 1" for name in rule.traces]
+            exact = {name: self.rule_text(rule.trace_expressions[name], projection) for name in rule.exact_traces}
+            model += [f"dt_{name}/dt = ({text})/ms : 1 (clock-driven)\no_{name} : 1" for name, text in exact.items()]
+            model += [f"t_{name} : 1" for name in rule.traces if name not in exact]
+            model += [f"{prefix}_{name} : 1" for prefix in copies(projection) for name in stored(projection)]
             for name, expression in rule.sum_expressions.items():
                 side = "post" if rule.sums[name].over == "pre" else "pre"
-                model.append(f"s{k}_{name}_{side} = {self._rule_text(expression, projection)} : 1 (summed)")
+                model.append(f"s{k}_{name}_{side} = {self.rule_text(expression, projection)} : 1 (summed)")
             for name, mlp in rule.functions.items():
                 namespace[f"f_{name}"] = mlp_function(self.b2, mlp, self._layers(projection, name, mlp))
         groups, name = (self.groups[projection.pre], self.groups[projection.post]), f"projection_{k}"
-        made = self.b2.Synapses(*groups, "\n".join(model), name=name, clock=self.clock, namespace=namespace)
+        options: dict[str, Any] = pathways(self, projection) if events else {}
+        options |= {"method": "exact"} if rule and rule.exact_traces else {}
+        options |= {"name": name, "clock": self.clock, "namespace": namespace}
+        made = self.b2.Synapses(*groups, "\n".join(model), **options)
         (_, n_post, n_pre), (episode, post, pre) = self.shape(projection), self.places[label]
         if len(episode):
             made.connect(i=episode * n_pre + pre, j=episode * n_post + post)
@@ -168,6 +231,8 @@ class Model:
         leaves |= {"w": f"{label}.w"} if f"{label}.w" in self.values else {}
         for variable, leaf in leaves.items():
             self.place(projection, made, variable, self.values[leaf])
+        if events:
+            set_delays(self, projection, made)
         self.objects.append(made)
         return made
 
@@ -208,7 +273,7 @@ class Model:
         slot = self._slot()
         self.objects.append(target.run_regularly(code, when=slot, name=f"operation_{slot}", clock=self.clock))
 
-    def _assign(self, target: Any, texts: Mapping[str, str], before: Iterable[str] = ()) -> None:
+    def assign(self, target: Any, texts: Mapping[str, str], before: Iterable[str] = ()) -> None:
         """Give variables of a group new values once a step, all from the old ones.
 
         Brian2 hands an assignment to a variable that exists to sympy, which may reorder it; one to a new name it takes
@@ -225,14 +290,15 @@ class Model:
         k = self.index[projection.label]
         texts = {f"q{k}_{name}_seen": f"q{k}_{name}_live" for name in _read(projection) if name in names}
         if texts:
-            self._assign(self.groups[projection.post], texts)
+            self.assign(self.groups[projection.post], texts)
 
     # Populations
 
     def _population(self, population: Population, late: bool = False) -> None:
         group, (inputs, stages) = self.groups[population.name], population.phases[late]
         if population.is_input and not late:
-            self._assign(group, {"v_x": "fed"})
+            self.assign(group, {"v_x": "fed"})
+            self._place(group.thresholder.get("spike"))
         if population.is_input or (late and not stages):
             return
         for name in population.params:
@@ -242,37 +308,47 @@ class Model:
             incoming = [p for p in self.network.projections if p.post == population.name and p.into == into]
             for projection in incoming:
                 k, synapses = self.index[projection.label], self.synapses[projection.label]
-                self._assign(self.groups[projection.pre], {f"c{k}": "v_x"})
+                self.assign(self.groups[projection.pre], {f"c{k}": "v_x"})
                 self._look(projection, projection.efficacy_expression.names)
-                self._assign(synapses, {"eff": self._efficacy_text(projection)})
+                self.assign(synapses, {"eff": self._efficacy_text(projection)})
                 self._sum_now(synapses, f"d{k}_post")
             total = " + ".join(f"d{self.index[p.label]}" for p in incoming) or "0.0"
-            self._assign(group, {f"v_{into}": total})
+            self.assign(group, {f"v_{into}": total})
+        native = self._native(population) and not late
         for derivative, texts in stages:
+            if native and derivative:
+                self._place(group.state_updater)
+                continue
             code = {}
             for variable, expression in texts.items():
                 text = self._population_text(population, population.state.index(variable), expression)
                 code[f"v_{variable}"] = f"v_{variable} + {self.network.dt!r}*({text})" if derivative else text
-            self._assign(group, code)
+            self.assign(group, code)
+        if native and population.spikes:
+            self._place(group.thresholder["spike"])
+            self.assign(group, {"v_x": "1.0*int(lastspike == t)"})
 
     def _population_text(self, population: Population, i: int, expression: Expression) -> str:
         """Return the ``i``-th text of a population; a softmax becomes exp, a normaliser neuron and a division."""
-        names = {v: f"v_{v}" for v in population.variables} | {n: f"a_{n}" for n in population.params}
-        names |= {n: f"q_{n}_live" for n in population.modulators} | {"noise": "noise", "dt": repr(self.network.dt)}
-        group, size = self.groups[population.name], population.size
         made: list[str] = []
 
         def softmax(arguments: list[str]) -> str:
-            place = f"{i}_{len(made)}"
+            place, group, size = f"{i}_{len(made)}", self.groups[population.name], population.size
             made.append(place)
             pool = self._pool(f"of_{group.name}_{place}")
             index = np.repeat(np.arange(self.batch), size)
             setattr(group, f"z{place}", self.b2.linked_var(pool, "total", index=index))
-            self._assign(group, {f"e{place}": f"exp({arguments[0]})"})
+            self.assign(group, {f"e{place}": f"exp({arguments[0]})"})
             self._add_up(group, f"e{place}", size, pool)
             return f"e{place}/z{place}"
 
-        return rename(expression.text, names, {"softmax": softmax})
+        return rename(expression.text, self._names(population), {"softmax": softmax})
+
+    def _names(self, population: Population) -> dict[str, str]:
+        names = {v: f"v_{v}" for v in population.variables} | {n: f"a_{n}" for n in population.params}
+        return (
+            names | {n: f"q_{n}_live" for n in population.modulators} | {"noise": "noise", "dt": repr(self.network.dt)}
+        )
 
     # Projections
 
@@ -287,7 +363,7 @@ class Model:
         names |= {name: f"q{k}_{name}_seen_post" for name in projection.modulators}
         return rename(projection.efficacy_expression.text, names)
 
-    def _rule_text(self, expression: Expression, projection: Projection, now: Mapping[str, str] | None = None) -> str:
+    def rule_text(self, expression: Expression, projection: Projection, now: Mapping[str, str] | None = None) -> str:
         """Return a text of a rule; ``now`` says where ``w``, traces and local names are found at this place."""
         k, rule = self.index[projection.label], projection.rule
         if rule is None:
@@ -316,14 +392,14 @@ class Model:
             if total.over == "both":
                 group = self.groups[projection.pre]
                 self._add_up(group, f"s{k}_{name}", self.shape(projection)[2], self.pools[f"b{k}_{name}"])
-                self._assign(group, {f"b{k}_{name}": f"b{k}_{name}_live"})
+                self.assign(group, {f"b{k}_{name}": f"b{k}_{name}_live"})
 
     def _rule(self, projection: Projection) -> None:
         rule = projection.rule
         if rule is None:
             return
-        dt, stored = repr(self.network.dt), {"w": "w", **{name: f"t_{name}" for name in rule.traces}}
-        now = dict(stored)  # where the newest value of each is found
+        dt, own = repr(self.network.dt), stored(projection)
+        now = dict(own)  # where the newest value of each is found
         lines: list[str] = []
 
         def assign(texts: Mapping[str, str]) -> None:
@@ -332,23 +408,67 @@ class Model:
                 lines.append(f"l{len(lines)} = {text}")
                 now[name] = f"l{len(lines) - 1}"
 
-        derivatives = {name: self._rule_text(e, projection) for name, e in rule.trace_expressions.items()}
+        exact, synapses = rule.exact_traces, self.synapses[projection.label]
+        old = {name: f"o_{name}" for name in exact}  # where a reader of the old value finds it
+        self._look(projection, rule.reads)
+        if self.network.delivers(projection):
+            k = self.index[projection.label]
+            self.assign(self.groups[projection.pre], {f"c{k}": "v_x"})
+            if "w_eff" in rule.reads:
+                self.assign(synapses, {"eff": self._efficacy_text(projection)})
+        if exact:
+            self.assign(synapses, {f"o_{name}": f"t_{name}" for name in exact})
+            self._place(synapses.state_updater)
+            self.assign(synapses, {f"t_{name}": f"choose(learning, t_{name}, o_{name})" for name in exact})
+            now |= old
+        derivatives = {
+            name: self.rule_text(e, projection, old) for name, e in rule.trace_expressions.items() if name not in exact
+        }
         traces = {name: f"t_{name} + {dt}*({text})" for name, text in derivatives.items()}
         if not rule.joint:
             assign(traces)
+            now |= {name: f"t_{name}" for name in exact}
         if rule.dw_expression:
-            assign({"w": f"w + {dt}*({self._rule_text(rule.dw_expression, projection, now)})"})
+            assign({"w": f"w + {dt}*({self.rule_text(rule.dw_expression, projection, now)})"})
         if rule.joint:
             assign(traces)
+            now |= {name: f"t_{name}" for name in exact}
         for statement in rule.assignments["step"]:
-            assign({statement.target: self._rule_text(statement.expression, projection, now)})
-        if projection.limits is not None:
-            low, high = (f"r_{b}" if isinstance(b, str) else f"({float(b)!r})" for b in projection.limits)
-            assign({"w": f"clip({now['w']}, {low}, {high})"})
-        self._look(projection, rule.reads)
+            assign({statement.target: self.rule_text(statement.expression, projection, now)})
+        if projection.limits is not None and (rule.dw or rule.step):
+            assign({"w": self.clipped(projection, now["w"])})
         # Where the rule is off, weights and traces stand still.
-        ends = {variable: f"choose(learning, {now[name]}, {variable})" for name, variable in stored.items()}
-        self._assign(self.synapses[projection.label], ends, lines)
+        changed = {name: variable for name, variable in own.items() if now[name] != variable}
+        ends = {variable: f"choose(learning, {now[name]}, {variable})" for name, variable in changed.items()}
+        if ends:
+            self.assign(synapses, ends, lines)
+
+    def clipped(self, projection: Projection, text: str) -> str:
+        """Return the text of a weight within its bounds."""
+        low, high = (f"r_{b}" if isinstance(b, str) else f"({float(b)!r})" for b in projection.limits or ())
+        return f"clip({text}, {low}, {high})"
+
+    def _deliver(self) -> None:
+        """Let spikes arrive: efficacies, all deliveries, every on_pre, every on_post."""
+        found = [p for p in self.network.projections if self.network.delivers(p)]
+        for projection in found:
+            self._look(projection, projection.efficacy_expression.names)
+            self.assign(self.synapses[projection.label], {"eff": self._efficacy_text(projection)})
+            prepare(self, projection)
+        for projection in found:
+            self._place(self.synapses[projection.label].deliver)
+        for side in ("on_pre", "on_post"):
+            for projection in found:
+                names = [name for name in pathways(self, projection)[side] if name != "deliver"]
+                # of two ways through both pathways, the second one runs the other way round
+                for name in names[:1] if len(names) == 2 else names:
+                    self._place(getattr(self.synapses[projection.label], name))
+        for projection in found:
+            ways = pathways(self, projection)
+            for name in ("after1", "change1"):
+                if name in ways["on_post"] or name in ways["on_pre"]:
+                    self._place(getattr(self.synapses[projection.label], name))
+            combine(self, projection)
 
 
 def _read(projection: Projection) -> list[str]:
@@ -366,18 +486,21 @@ def refuse(network: Network) -> None:
     """Refuse by name what Brian2, or this engine, cannot express."""
     for population in network.populations:
         where = f"population '{population.name}'"
-        if population.spikes is not None or population.method != "euler":
-            raise EngineError(f"{where}: the Brian2 engine runs rate populations, method 'euler'")
         if any("kwta" in expression.calls for expression in population.expressions.values()):
             raise EngineError(f"{where}: kwta sorts neurons, which Brian2's equations cannot say")
+        stages = [texts for derivative, texts in population.stages if derivative]
+        if (population.spikes or population.method == "exact") and len(stages) > 1:
+            raise EngineError(f"{where}: Brian2 advances all derivatives at once; put them next to each other")
+        if population.spikes and any("softmax" in e.calls for texts in stages for e in texts.values()):
+            raise EngineError(f"{where}: Brian2 takes no softmax in a differential equation")
     for projection in network.projections:
         rule = projection.rule
-        if projection.delay:
-            raise EngineError(f"projection '{projection.label}': the Brian2 engine runs no delay yet")
         if rule is None:
             continue
         if rule.brian2_refuses:
             raise EngineError(f"rule '{rule.name}' does not run in Brian2: {rule.brian2_refuses}")
-        exact = any(trace.method != "euler" for trace in rule.traces.values())  # type: ignore[union-attr]
-        if rule.on_pre or rule.on_post or exact:
-            raise EngineError(f"rule '{rule.name}': the Brian2 engine runs rate rules (dw or step) with euler traces")
+        if "pre" in rule.reads and (projection.delay or rule.on_pre_delay):
+            raise EngineError(
+                f"projection '{projection.label}': rule '{rule.name}' reads 'pre', which in Brian2 is not known for "
+                "spikes that are under way; use on_pre and a trace"
+            )

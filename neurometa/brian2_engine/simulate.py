@@ -16,6 +16,9 @@ from .values import activity, array, constrained, flags, sequences, start
 
 __all__ = ["simulate"]
 
+#: Time of the last spike, ms, of a neuron that has not spiked, as Brian2 has it.
+NEVER = -1e7
+
 
 def simulate(
     network: Network,
@@ -71,16 +74,20 @@ def simulate(
         beginning = start(network, values, batch) if state is None else _arrays(state)
         rest = activity(network, values, batch) if any(resets) else {}
         model = Model(b2, network, values, batch)
-        _set_activity(model, beginning.x)
+        _set_activity(model, beginning.x, 0)
         _set_synapses(model, beginning)
         feed = _feeder(b2, model, rest, fed, noises, learns, resets)
         watching = {key: _monitor(b2, model, *key) for key in watched}
         made = model.finish(feed, *watching.values())
+        if any(np.any(value) for name, value in beginning.x.items() if name.endswith(".arriving")) or (
+            any(resets[1:]) and any(p.delay for p in network.projections)
+        ):
+            raise EngineError("Brian2's queues start empty and are not emptied: no reset, and no spikes under way")
         made.run(n_steps * network.dt * b2.ms, namespace={})  # an empty one: nothing is looked up in this frame
     output = _neurons(getattr(watching["x", population], f"v_{variable}"), batch)
     steps = tuple(range(0, n_steps, save.every)) if save else ()
     saved = {name: _recorded(model, watching, places[name])[list(steps)] for name in wanted}
-    return Trajectory(output, _final(model), saved, steps)
+    return Trajectory(output, _final(model, n_steps), saved, steps)
 
 
 def _noises(network: Network, noise: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -102,12 +109,17 @@ def _arrays(state: State) -> State:
     return State(*({key: array(value) for key, value in part.items()} for part in state))
 
 
-def _set_activity(model: Model, x: Mapping[str, np.ndarray]) -> None:
+def _set_activity(model: Model, x: Mapping[str, np.ndarray], t: int) -> None:
+    dt = model.network.dt
     model.groups["one"].v_x = 1.0
     for population in model.network.populations:
         for variable in population.state:
-            value = np.broadcast_to(x[f"{population.name}.{variable}"], (model.batch, population.size))
-            setattr(model.groups[population.name], f"v_{variable}", value.ravel())
+            value = np.broadcast_to(x[f"{population.name}.{variable}"], (model.batch, population.size)).ravel()
+            if variable == "refractory":
+                last = t - 1 + value - model.network.refractory_steps(population)
+                model.groups[population.name].lastspike = np.where(value > 0, last * dt, NEVER) * model.b2.ms
+            else:
+                setattr(model.groups[population.name], f"v_{variable}", value)
 
 
 def _set_synapses(model: Model, state: State) -> None:
@@ -135,7 +147,7 @@ def _feeder(
         t = step[0]
         step[0] += 1
         if resets[t]:
-            _set_activity(model, rest)
+            _set_activity(model, rest, t)
         for name, sequence in fed.items():
             model.groups[name].fed = sequence[t].ravel()
         for name, sequence in noises.items():
@@ -190,7 +202,7 @@ def _spread(model: Model, projection: Projection, variable: str, values: np.ndar
     episode, post, pre = model.places[projection.label]
     batch, n_post, n_pre = model.shape(projection)
     if variable != "w" and projection.rule:
-        axes = projection.rule.trace_axes[variable.removeprefix("t_")]
+        axes = projection.trace_axes[variable.removeprefix("t_")]
         if "post" not in axes:
             post, n_post = np.zeros_like(post), 1
         if "pre" not in axes:
@@ -200,11 +212,15 @@ def _spread(model: Model, projection: Projection, variable: str, values: np.ndar
     return found
 
 
-def _final(model: Model) -> State:
+def _final(model: Model, n_steps: int) -> State:
     x = {"one.x": np.ones((model.batch, 1))}
     for population in model.network.populations:
         for variable in population.state:
-            value = np.array(getattr(model.groups[population.name], f"v_{variable}"))
+            if variable == "refractory":
+                since = n_steps - 1 - np.array(model.groups[population.name].lastspike / model.clock.dt)
+                value = np.maximum(model.network.refractory_steps(population) - np.rint(since), 0.0)
+            else:
+                value = np.array(getattr(model.groups[population.name], f"v_{variable}"))
             x[f"{population.name}.{variable}"] = value.reshape(model.batch, -1)
     w, traces = {}, {}
     for projection in _kept(model.network):

@@ -92,6 +92,12 @@ def activity(network: Network, values: Mapping[str, np.ndarray], batch: int) -> 
             else:
                 found = np.asarray(value, dtype=np.float64)
             x[f"{population.name}.{variable}"] = np.broadcast_to(found, (batch, population.size))
+    for projection in network.projections:
+        if network.delivers(projection):
+            n_post, n_pre = network[projection.post].size, network[projection.pre].size
+            more = int(projection.rule.on_pre_delay / network.dt + 0.5) if projection.rule else 0
+            longest = int(np.max(projection.delay_steps(n_post, n_pre, network.dt))) + more
+            x |= {f"{projection.label}.arriving": np.zeros((batch, longest, n_pre))} if longest else {}
     return x
 
 
@@ -105,7 +111,7 @@ def start(network: Network, values: Mapping[str, np.ndarray], batch: int) -> Sta
         shape = (batch, network[projection.post].size, network[projection.pre].size)
         w[label] = np.broadcast_to(_drawn(f"{label}.w", values), shape) * projection.synapses(*shape[1:])
         for name, trace in rule.traces.items() if rule else ():
-            axes = rule.trace_axes[name] if rule else frozenset()
+            axes = projection.trace_axes[name]
             sizes = (shape[1] if "post" in axes else 1, shape[2] if "pre" in axes else 1)
             initial = trace.init if isinstance(trace, Trace) else 0.0
             traces[f"{label}.{name}"] = np.full((batch, *sizes), initial)

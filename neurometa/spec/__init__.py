@@ -3,15 +3,17 @@
 from .base import Description
 from .network import ONE, Network
 from .param import Leaf, Normal, Orthogonal, Param, PerEpisode, Uniform
-from .population import Population, Spikes
-from .projection import Projection, Random
+from .population import Population
+from .projection import Delays, Projection, Random
 from .rule import MLP, PlasticityRule, Sum, Trace
+from .spikes import Spikes
 from .trunk import ConvTrunk
 
 __all__ = [
     "MLP",
     "ONE",
     "ConvTrunk",
+    "Delays",
     "Description",
     "Leaf",
     "Network",

@@ -81,6 +81,8 @@ class Network(Description):
             )
         if not self.dt > 0:
             raise SpecificationError(f"{where}: dt is {self.dt}; it must be above 0 (ms)")
+        for population in self.populations:
+            _ = self.refractory_steps(population)
 
     def __getitem__(self, name: str) -> Population:
         """Return a population by name."""
@@ -107,11 +109,15 @@ class Network(Description):
     def _check_projection(self, projection: Projection, where: str) -> None:
         where = f"{where}: projection '{projection.label}'"
         pre, post = (self._population(name, where) for name in (projection.pre, projection.post))
-        if projection.into not in post.inputs or post.is_input:
+        own = () if post.is_input else tuple(name for name in post.variables if name not in ("x", *post.inputs))
+        if post.is_input or projection.into not in (*post.inputs, *own):
             allowed = ", ".join(() if post.is_input else post.inputs) or "none (it is an input population)"
+            if own:
+                allowed += f", or for spikes a variable: {', '.join(own)}"
             raise SpecificationError(
                 f"{where}: into='{projection.into}' is not an input of '{post.name}'; allowed: {allowed}"
             )
+        self._check_events(projection, pre, post, where)
         if projection.mask == "no_self" and pre.size != post.size:
             raise SpecificationError(f"{where}: mask 'no_self' needs equal sizes, found {pre.size} and {post.size}")
         if projection.mask == "one_to_one" and pre.size != post.size:
@@ -126,6 +132,44 @@ class Network(Description):
                     f"{where}: rule '{rule.name}' reads '{name}', but population '{population.name}' has "
                     f"the variables {', '.join(population.variables)}"
                 )
+
+    def _check_events(self, projection: Projection, pre: Population, post: Population, where: str) -> None:
+        """Refuse what needs spikes where there are none."""
+        events, rule = projection.into not in post.inputs, projection.rule
+        if events and not pre.is_source:
+            raise SpecificationError(
+                f"{where}: into='{projection.into}' is a variable of '{post.name}', to which spikes add, but "
+                f"'{pre.name}' has no spikes; give it spikes=, or project into one of {', '.join(post.inputs)}"
+            )
+        if projection.delay and not events:
+            raise SpecificationError(
+                f"{where}: a delay is for spikes that add to a variable of '{post.name}', not for the input current "
+                f"'{projection.into}'"
+            )
+        if rule is None or not (rule.on_pre or rule.on_post):
+            return
+        if not events:
+            raise SpecificationError(
+                f"{where}: rule '{rule.name}' has on_pre or on_post, so the projection must deliver spikes: into= "
+                f"names a variable of '{post.name}', not the input current '{projection.into}'"
+            )
+        if rule.on_post and post.spikes is None:
+            raise SpecificationError(f"{where}: rule '{rule.name}' has on_post, but '{post.name}' has no spikes")
+
+    def refractory_steps(self, population: Population) -> int:
+        """Return after how many steps a neuron that has spiked can spike again."""
+        time = population.spikes.refractory if population.spikes else 0.0
+        steps = round(time / self.dt)
+        if abs(steps * self.dt - time) > 1e-6 * self.dt:
+            raise SpecificationError(
+                f"network '{self.name}': population '{population.name}' has a refractory time of {time:g} ms, which is "
+                f"no whole number of steps of {self.dt:g} ms; the nearest is {steps * self.dt:g}"
+            )
+        return steps
+
+    def delivers(self, projection: Projection) -> bool:
+        """Whether spikes of a projection add to a variable of its target, instead of making an input current."""
+        return projection.into not in self[projection.post].inputs
 
     @property
     def inputs(self) -> dict[str, int]:

@@ -6,31 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ..algebra import linear
 from ..errors import SpecificationError
 from ..expression import FUNCTIONS, POPULATION_FUNCTIONS, Expression, parse
 from .base import Description, check_choice, check_name
 from .param import Param
 from .rule import is_modulator
+from .spikes import Spikes
 
-__all__ = ["Population", "Spikes", "modulator_names"]
+__all__ = ["Population", "modulator_names"]
 
 Stages = list[tuple[bool, dict[str, Expression]]]
 Phase = tuple[tuple[str, ...], Stages]
 #: Beginning of the label of a text that runs after all populations have updated.
 _LATE = "late "
-
-
-@dataclass(frozen=True, eq=False)
-class Spikes(Description):
-    """Threshold, reset and refractory time (ms) of a spiking population, and its surrogate gradient."""
-
-    threshold: str
-    reset: str = ""
-    refractory: float = 0.0
-    surrogate: str = "fast_sigmoid"
-
-    def __post_init__(self):
-        parse(self.threshold, "Spikes: threshold", condition=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +46,11 @@ class Population(Description):
     modulators : mapping of str to str
         Name in the text (``m`` or ``m_<name>``; the ``m_`` may be left out here) -> population of size 1 or its own.
     method : {"euler", "exact"}
-        Integration of the derivatives.
+        Integration of the derivatives. Exact: they are linear in each other, with factors made of parameters only;
+        what else they read counts as constant within a step.
     spikes : Spikes, optional
-        Makes the population spiking.
+        Makes the population spiking: then no text updates ``x``, which is this step's spike, 0 or 1. Texts that read
+        it see the spike of the step before.
 
     Notes
     -----
@@ -92,6 +83,9 @@ class Population(Description):
         targets = [_target(k) for k in self.update]
         if self.update and "x" not in targets and self.spikes is None:
             raise SpecificationError(f"{where}: no text updates 'x', the activity that projections carry")
+        if self.spikes is not None and (not self.update or "x" in targets):
+            found = "has no text: an input population is fed its spikes" if not self.update else "has a text for 'x'"
+            raise SpecificationError(f"{where} has spikes=, which set 'x', but {found}")
         inputs = self.inputs if self.update else ()
         for kind, names in (("variable", targets), ("input", inputs), ("parameter", self.params)):
             for name in names:
@@ -107,13 +101,17 @@ class Population(Description):
                 raise SpecificationError(f"{where}: parameter '{label}' must be a Param per scalar or neuron")
             if param.per_episode and label in self.params:
                 raise SpecificationError(f"{where}: parameter '{label}' cannot be drawn per episode; only a start can")
-        allowed = {*targets, *self.inputs, *self.params, *self.modulators, "noise", "dt"}
+        spike = ("x",) if self.spikes else ()
+        order = (*targets, *spike, *self.inputs, *self.params, *self.modulators, "noise", "dt")
         for label, expression in self.expressions.items():
-            for name in sorted(expression.names - allowed):
-                order = (*targets, *self.inputs, *self.params, *self.modulators, "noise", "dt")
+            for name in sorted(expression.names - set(order)):
                 raise SpecificationError(
                     f"{where}: {label} reads unknown name '{name}'; it may read {', '.join(order)}"
                 )
+        if self.spikes:
+            self.spikes.check(where, targets, [name for name in order if name != "noise"])
+        if self.method == "exact":
+            _ = self.linear
 
     @property
     def is_input(self) -> bool:
@@ -122,13 +120,22 @@ class Population(Description):
 
     @cached_property
     def state(self) -> tuple[str, ...]:
-        """Variables that are kept from step to step."""
-        return tuple(_target(k) for k in self.update) or ("x",)
+        """Variables that are kept from step to step; ``refractory`` counts the steps until a neuron is free."""
+        own = tuple(_target(k) for k in self.update)
+        if self.spikes is None:
+            return own or ("x",)
+        return (*own, "x", "refractory") if self.spikes.refractory else (*own, "x")
+
+    @property
+    def is_source(self) -> bool:
+        """Whether its activity can be taken for spikes: it is spiking, or an input that is fed them."""
+        return self.spikes is not None or self.is_input
 
     @property
     def variables(self) -> tuple[str, ...]:
         """Every variable that a rule or the output may read: those kept, and this step's input currents."""
-        return self.state if self.is_input else (*self.state, *self.inputs)
+        own = tuple(name for name in self.state if name != "refractory")
+        return own if self.is_input else (*own, *self.inputs)
 
     @property
     def all_params(self) -> dict[str, Param]:
@@ -147,6 +154,35 @@ class Population(Description):
     def stages(self) -> Stages:
         """Ordered stages ``(derivative, {variable: expression})``; neighbouring derivatives share a stage."""
         return self._stages(late=False)
+
+    @cached_property
+    def linear(self) -> dict[str, tuple[dict[str, Expression], Expression]]:
+        """Linear parts of every derivative, for the exact method: variable -> its factors by variable, and the rest.
+
+        Raises
+        ------
+        SpecificationError, ExpressionError
+            If a derivative is not linear, or a factor reads something else than parameters.
+        """
+        where, found = f"population '{self.name}'", {}
+        own = [_target(label) for label in self.update if _is_derivative(label)]
+        for label, expression in self.expressions.items():
+            if not _is_derivative(label):
+                continue
+            if _is_late(label):
+                raise SpecificationError(f"{where}: '{label}' is late, which method 'exact' does not do; use 'euler'")
+            found[_target(label)] = parts = linear(
+                expression, own, f"{where}: {label}", {**FUNCTIONS, **POPULATION_FUNCTIONS}
+            )
+            for variable, factor in parts[0].items():
+                for name in sorted(factor.names - {*self.params, "dt"}):
+                    raise SpecificationError(
+                        f"{where}: {label} multiplies '{variable}' by '{name}'; with method 'exact' a factor reads "
+                        "parameters only; use method 'euler'"
+                    )
+        if len([derivative for derivative, _ in self.stages if derivative]) > 1:
+            raise SpecificationError(f"{where}: with method 'exact' all derivatives stand next to each other")
+        return found
 
     @cached_property
     def phases(self) -> tuple[Phase, Phase]:

@@ -12,11 +12,11 @@ import numpy as np
 from ..errors import SpecificationError
 from ..expression import Expression, parse
 from .base import RESERVED, Description, check_choice, check_name
-from .param import Normal, Param, Uniform
+from .param import Normal, Param
 from .population import modulator_names
 from .rule import PlasticityRule
 
-__all__ = ["Projection", "Random"]
+__all__ = ["Delays", "Projection", "Random"]
 
 #: The efficacy of a synapse whose text gives its strength.
 _SIGNED = {"excitatory": "relu({})", "inhibitory": "-relu({})"}
@@ -35,6 +35,19 @@ class Random(Description):
 
 
 @dataclass(frozen=True, eq=False)
+class Delays(Description):
+    """Delays, ms, one for each synapse: uniform between ``low`` and ``high``, drawn from ``seed``."""
+
+    low: float
+    high: float
+    seed: int = 0
+
+    def __post_init__(self):
+        if not 0 <= self.low <= self.high:
+            raise SpecificationError(f"Delays: low {self.low}, high {self.high}; allowed: 0 <= low <= high (ms)")
+
+
+@dataclass(frozen=True, eq=False)
 class Projection(Description):
     """Synapses ``w[batch, post, pre]`` between two populations.
 
@@ -45,7 +58,8 @@ class Projection(Description):
     name : str, optional
         First part of its parameters' names; default ``pre__post``.
     into : str
-        Input current of the target.
+        Input current of the target, to which ``efficacy*activity`` is added up anew in each step; or one of its
+        *variables*: then a spike, when it arrives, adds the efficacy to it (Brian2's ``g_post += w``).
     efficacy : str
         Text: what the network uses, over ``w``, the projection's parameters, the rule's traces and modulators.
     w : Param, optional
@@ -61,8 +75,8 @@ class Projection(Description):
         Limits of ``w``; override the rule's.
     mask : None, "no_self", "one_to_one" or Random
         Which synapses exist.
-    delay : float or Uniform
-        Spike delay, ms.
+    delay : float or Delays
+        Time from a spike to its arrival, ms; rounded to time steps.
     sign : None, "excitatory" or "inhibitory"
         Sign that every efficacy keeps, whatever its parts become. The text is then the strength of a synapse, and the
         efficacy is ``relu(text)``, or ``-relu(text)``: a synapse that is depressed to nothing is silent, and does not
@@ -81,7 +95,7 @@ class Projection(Description):
     modulators: Mapping[str, str] = field(default_factory=dict)
     bounds: tuple[float | str, float | str] | None = None
     mask: str | Random | None = None
-    delay: float | Uniform = 0
+    delay: float | Delays = 0
     sign: str | None = None
 
     def __post_init__(self):
@@ -106,6 +120,8 @@ class Projection(Description):
         if not isinstance(self.mask, Random):
             check_choice(self.mask, (None, "no_self", "one_to_one"), f"{where}: mask")
         check_choice(self.sign, (None, "excitatory", "inhibitory"), f"{where}: sign")
+        if not isinstance(self.delay, Delays) and (isinstance(self.delay, bool) or not self.delay >= 0):
+            raise SpecificationError(f"{where}: delay is {self.delay!r}; allowed: 0 or more (ms), or Delays(low, high)")
         traces = tuple(self.rule.traces) if self.rule else ()
         allowed = ("w", *self.params, *traces, *self.modulators, "dt", "n_pre", "n_post")
         for name in sorted(self.efficacy_expression.names - set(allowed)):
@@ -155,6 +171,22 @@ class Projection(Description):
             return np.random.default_rng(self.mask.seed).random((n_post, n_pre)) < self.mask.p
         diagonal = np.eye(n_post, n_pre, dtype=bool)
         return {None: np.ones((n_post, n_pre), dtype=bool), "no_self": ~diagonal, "one_to_one": diagonal}[self.mask]
+
+    def delay_steps(self, n_post: int, n_pre: int, dt: float) -> int | np.ndarray:
+        """Return after how many steps a spike arrives: one number, or ``(n_post, n_pre)``; rounded as in Brian2."""
+        if isinstance(self.delay, Delays):
+            drawn = np.random.default_rng(self.delay.seed).uniform(self.delay.low, self.delay.high, (n_post, n_pre))
+            return (drawn / dt + 0.5).astype(int)
+        return int(self.delay / dt + 0.5)
+
+    @cached_property
+    def trace_axes(self) -> dict[str, frozenset[str]]:
+        """Over which neurons each trace varies; where every synapse has its own delay, over both."""
+        if self.rule is None:
+            return {}
+        if isinstance(self.delay, Delays):
+            return dict.fromkeys(self.rule.traces, frozenset({"pre", "post"}))
+        return self.rule.trace_axes
 
     @property
     def static(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 
+from ..algebra import linear
 from ..errors import SpecificationError
 from ..expression import FUNCTIONS, Assignment, Expression, parse, parse_assignments
 from .base import Description, check_choice, check_name
@@ -177,7 +178,10 @@ class PlasticityRule(Description):
             raise SpecificationError(f'{where} changes nothing; write dw="eta*pre*post" or a step')
         if self.bounds is not None:
             self._check_bounds(where)
+        if not self.on_pre_delay >= 0:
+            raise SpecificationError(f"{where}: on_pre_delay is {self.on_pre_delay}; it must be 0 or more (ms)")
         self._check_names(where)
+        _ = self.exact_traces
 
     def _check_bounds(self, where: str) -> None:
         self._freeze("bounds")
@@ -247,6 +251,39 @@ class PlasticityRule(Description):
         where = f"rule '{self.name}': trace"
         texts = {name: trace.text for name, trace in self.traces.items() if isinstance(trace, Trace)}
         return {name: parse(text, f"{where} {name}", self._functions) for name, text in texts.items() if text}
+
+    @cached_property
+    def exact_traces(self) -> dict[str, tuple[Expression | None, Expression]]:
+        """Rate and rest of every trace with method "exact": ``d trace/dt = rate*trace + rest``; no rate means 0.
+
+        Raises
+        ------
+        SpecificationError, ExpressionError
+            If a trace is not linear in itself, its rate reads something else than parameters, or its rest another
+            trace or ``w``.
+        """
+        found: dict[str, tuple[Expression | None, Expression]] = {}
+        for name, expression in self.trace_expressions.items():
+            if self.traces[name].method != "exact":  # type: ignore[union-attr]
+                continue
+            where = f"rule '{self.name}': trace {name}"
+            factors, rest = linear(expression, [name], where, self._functions)
+            rate = factors.get(name)
+            moving = rest.names & {*self.traces, "w", "w_eff"}
+            if rate is not None:
+                moving |= rate.names - {*self.params, "dt", "n_pre", "n_post"}
+            if moving:
+                raise SpecificationError(
+                    f"{where} reads '{min(moving)}', which moves within a step; with method 'exact' its rate reads "
+                    "parameters only, and the rest no trace and not w; use method 'euler'"
+                )
+            found[name] = (rate, rest)
+        return found
+
+    @property
+    def has_events(self) -> bool:
+        """Whether spikes change it: it has ``on_pre`` or ``on_post``."""
+        return bool(self.on_pre or self.on_post)
 
     @cached_property
     def sum_expressions(self) -> dict[str, Expression]:

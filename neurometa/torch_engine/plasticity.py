@@ -17,7 +17,7 @@ from ..trajectory import State
 from ..tree import Tree
 from .ops import TORCH, maximum, minimum
 
-__all__ = ["Update", "make_limit", "make_update"]
+__all__ = ["Formula", "Update", "make_limit", "make_update"]
 
 #: ``update(values, pre, efficacy, x, currents, state) -> (w, traces)``
 Update = Callable[[Tree, Tensor, Tensor, Tree, Tree, State], tuple[Tensor, Tree]]
@@ -30,7 +30,7 @@ _ACTIVATIONS = {
 }
 
 
-class _Formula:
+class Formula:
     """One compiled text of a rule: where the names that it reads are found, and its learned functions."""
 
     def __init__(
@@ -45,6 +45,7 @@ class _Formula:
         self.reads = [_place(name, rule, projection) for name in names]
 
     def __call__(self, local: Tree, values: Tree, x: Tree, currents: Tree) -> Tensor | float:
+        """Return the value where names are found in ``local``, parameters, activity and input currents."""
         arguments = []
         for kind, key in self.reads:
             if kind == "local":
@@ -80,6 +81,12 @@ def _tensor(value: Tensor | float, like: Tensor) -> Tensor:
 
 def _times(dt: float, value: Tensor | float) -> Tensor | float:
     return value if dt == 1 else dt * value
+
+
+def _decay(values: Tree, key: str, old: Tensor, rest: Tensor | float) -> Tensor:
+    """Return a trace one step later, exactly."""
+    value = values[key % "E"] * old
+    return value if isinstance(rest, float) and rest == 0.0 else value + values[key % "F"] * rest
 
 
 def _mlp(spec: MLP, stem: str) -> Callable[..., Tensor]:
@@ -140,23 +147,23 @@ def make_update(network: Network, projection: Projection) -> Update:
     rule, label = projection.rule, projection.label
     if rule is None:
         raise EngineError(f"projection '{label}' has no rule")
-    if rule.on_pre or rule.on_post or any(trace.method != "euler" for trace in rule.traces.values()):  # type: ignore[union-attr]
-        raise EngineError(f"rule '{rule.name}': the torch engine runs rate rules (dw or step) with euler traces")
     post_size, pre_size = network[projection.post].size, network[projection.pre].size
     dt = network.dt
     constants = {"dt": dt, "n_pre": float(pre_size), "n_post": float(post_size)}
     shared = (rule, projection, constants)
-    advancing = [(name, _Formula(e, *shared)) for name, e in rule.trace_expressions.items()]
-    dw = _Formula(rule.dw_expression, *shared) if rule.dw_expression else None
-    steps = [(a.target, _Formula(a.expression, *shared)) for a in rule.assignments["step"]]
+    exact = {name: rate is not None for name, (rate, _) in rule.exact_traces.items()}
+    rests = {name: rest for name, (_, rest) in rule.exact_traces.items()}
+    advancing = [(name, Formula(rests.get(name, e), *shared)) for name, e in rule.trace_expressions.items()]
+    dw = Formula(rule.dw_expression, *shared) if rule.dw_expression else None
+    steps = [(a.target, Formula(a.expression, *shared)) for a in rule.assignments["step"]]
     assigned = [name for name in rule.traces if name in {target for target, _ in steps}]
     shapes = {
         name: (post_size if "post" in axes else 1, pre_size if "pre" in axes else 1)
-        for name, axes in rule.trace_axes.items()
+        for name, axes in projection.trace_axes.items()
     }
     limit = make_limit(projection)
     axes = {"post": (-2,), "pre": (-1,), "both": (-2, -1)}
-    totals = [(name, axes[rule.sums[name].over], _Formula(e, *shared)) for name, e in rule.sum_expressions.items()]
+    totals = [(name, axes[rule.sums[name].over], Formula(e, *shared)) for name, e in rule.sum_expressions.items()]
     post_key, mask_key, joint, traces = f"{projection.post}.x", f"{label}.mask", rule.joint, list(rule.traces)
 
     def update(
@@ -164,7 +171,8 @@ def make_update(network: Network, projection: Projection) -> Update:
     ) -> tuple[Tensor, Tree]:
         w = state.w[label]
         mask = values.get(mask_key)
-        local: Tree = {"w": w, "w_eff": efficacy, "pre": pre.unsqueeze(-2), "post": x[post_key].unsqueeze(-1)}
+        local: Tree = {"w": w, "w_eff": efficacy, "post": x[post_key].unsqueeze(-1)}
+        local["pre"] = pre if pre.ndim == 3 else pre.unsqueeze(-2)  # (batch, 1, pre), or a delay for every synapse
         for name in traces:
             local[name] = state.traces[f"{label}.{name}"]
         sums = {}
@@ -174,7 +182,11 @@ def make_update(network: Network, projection: Projection) -> Update:
         local.update(sums)
         new = {}
         for name, formula in advancing:
-            value = local[name] + _times(dt, formula(local, values, x, currents))
+            change = formula(local, values, x, currents)
+            if exact.get(name):
+                value = _decay(values, f"{label}.%s {name}", local[name], change)
+            else:
+                value = local[name] + _times(dt, change)
             new[name] = value.expand(w.shape[0], *shapes[name])
         if not joint:
             local.update(new)
@@ -185,6 +197,8 @@ def make_update(network: Network, projection: Projection) -> Update:
         if steps:
             w = local["w"].expand_as(w)
             new.update({name: local[name].expand(w.shape[0], *shapes[name]) for name in assigned})
-        return limit(values, w), {f"{label}.{name}": value for name, value in new.items()}
+        if dw is not None or steps:
+            w = limit(values, w)
+        return w, {f"{label}.{name}": value for name, value in new.items()}
 
     return update

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,10 +14,12 @@ from ..spec import Leaf, Network, Population, Projection, Trace
 from ..trajectory import State
 from ..tree import Tree, to_batch
 from .compiled import compiled
+from .events import delayed
+from .exact import Coefficients, population_coefficients, trace_coefficients
 from .masks import mask_of
 from .params import check_leaf, constrain_leaf, draw
 from .plasticity import make_limit
-from .step import Step, efficacy_function, make_step, refuse
+from .step import Step, efficacy_function, make_step
 
 __all__ = ["Program", "prepare", "program", "start"]
 
@@ -34,7 +37,6 @@ class Program:
     """
 
     def __init__(self, network: Network):
-        refuse(network)
         self.network = network
         self.leaves = dict(network.leaves)
         self.inputs = dict(network.inputs)
@@ -45,7 +47,14 @@ class Program:
         #: projections whose efficacy alone is used in a step, and those whose rule reads a static efficacy
         self._shared = {p.label for p in network.projections if p.static and not p.rule}
         self._watched = [p.label for p in network.projections if p.static and p.rule]
-        self.foldable = not any(p.efficacy_expression.names & set(p.modulators) for p in network.projections)
+        gated = any(p.efficacy_expression.names & set(p.modulators) for p in network.projections)
+        #: sources of projections with a delay: label, longest delay in steps, number of neurons, delays
+        self._under_way = list(delayed(network))
+        self.foldable = not (gated or self._under_way)
+        self._exact: list[Coefficients] = [
+            population_coefficients(p, network.dt) for p in network.populations if p.method == "exact" and p.linear
+        ]
+        self._exact += [trace_coefficients(network, p) for p in network.plastic if p.rule and p.rule.exact_traces]
         self.output = network.output
         self.limits = {p.label: make_limit(p) for p in network.plastic}
         self.steps: dict[bool, Step] = {flag: make_step(network, flag) for flag in (False, True)}
@@ -109,6 +118,12 @@ class Program:
         for name, leaf in self.leaves.items() if items else ():
             if len(leaf.shape) == 1 and name in values and values[name].ndim == 2:
                 values[name] = values[name].unsqueeze(1)  # (batch, 1, n)
+        some = like if like is not None else next(iter(values.values()))
+        for coefficients in self._exact:
+            values.update(coefficients(values, some))
+        for label, _, _, delay in self._under_way:
+            if isinstance(delay, np.ndarray):
+                values[f"{label}.delay"] = torch.from_numpy(delay).to(some.device)
         return values
 
     def start(
@@ -139,6 +154,8 @@ class Program:
                 x[key] = to_batch(self._value(start, params, batch, stream, like), 1, batch).expand(batch, size)
             else:
                 x[key] = like.new_full((batch, size), start)
+        for label, longest, size, _ in self._under_way:
+            x[f"{label}.arriving"] = like.new_zeros(batch, longest, size)
         return x
 
     def _mask(self, label: str, like: Tensor) -> Tensor:
@@ -169,7 +186,7 @@ def _start(population: Population, variable: str) -> float | str:
 def _traces(projection: Projection, size: tuple[int, int]) -> list[tuple[str, tuple[int, int], float]]:
     """Return name, size and start of every trace of a projection."""
     found = []
-    for name, axes in projection.rule.trace_axes.items() if projection.rule else ():
+    for name, axes in projection.trace_axes.items():
         trace = projection.rule.traces[name] if projection.rule else Trace()
         shape = (size[0] if "post" in axes else 1, size[1] if "pre" in axes else 1)
         found.append((f"{projection.label}.{name}", shape, trace.init if isinstance(trace, Trace) else 0.0))

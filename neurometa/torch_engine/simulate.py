@@ -207,9 +207,10 @@ class _Keeper:
 
     def __init__(self, network: Network, save: Save | None, state: State):
         self.places: dict[str, tuple[str, str]] = {}
+        known = {p.name for p in network.populations}
         for key in state.x:
             population, variable = key.split(".")
-            if population != "one":
+            if population in known:
                 self.places[f"{variable}.{population}"] = ("x", key)
         for each in network.populations:
             if not each.is_input:

@@ -571,26 +571,29 @@ def test_random_rules(rule, kind, replay):
 KWTA = net(STIMULUS, Population("out", 3, "kwta(drive, 1)"), plastic("stimulus", "out"))
 REFUSED = {
     "kwta": (KWTA, "population 'out': kwta sorts neurons"),
-    "spikes": (
-        net(STIMULUS, Population("out", 3, {"dv/dt": "drive - v"}, spikes=Spikes("v > 1")), output="out.v"),
-        "population 'out': the Brian2 engine runs rate populations",
-    ),
-    "exact": (
-        net(STIMULUS, Population("out", 3, {"dx/dt": "drive - x"}, method="exact")),
-        "population 'out': the Brian2 engine runs rate populations, method 'euler'",
-    ),
-    "delay": (net(STIMULUS, OUT, Projection("stimulus", "out", delay=2.0)), "projection 'stimulus__out': .* no delay"),
-    "events": (
-        net(STIMULUS, OUT, plastic("stimulus", "out", PlasticityRule("r", on_pre="w += 1"))),
-        "rule 'r': .* rate rules",
-    ),
-    "exact traces": (
+    "softmax in an equation": (
         net(
             STIMULUS,
-            OUT,
-            plastic("stimulus", "out", PlasticityRule("r", dw="u", traces={"u": Trace("-u", method="exact")})),
+            Population("out", 3, {"dv/dt": "softmax(drive) - v"}, spikes=Spikes("v > 1")),
+            plastic("stimulus", "out"),
         ),
-        "rule 'r': .* euler traces",
+        "population 'out': Brian2 takes no softmax",
+    ),
+    "two equations apart": (
+        net(
+            STIMULUS,
+            Population("out", 3, {"dv/dt": "drive - v", "u": "v", "da/dt": "u - a"}, spikes=Spikes("v > 1")),
+            plastic("stimulus", "out"),
+        ),
+        "population 'out': Brian2 advances all derivatives at once",
+    ),
+    "spikes under way": (
+        net(
+            STIMULUS,
+            Population("out", 3, {"dv/dt": "-v"}, spikes=Spikes("v > 1")),
+            Projection("stimulus", "out", into="v", delay=2.0, rule=PlasticityRule("r", dw="pre")),
+        ),
+        "rule 'r' reads 'pre', which in Brian2 is not known",
     ),
     "a rule's own word": (
         net(

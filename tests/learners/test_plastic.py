@@ -14,9 +14,9 @@ F64 = torch.float64
 
 @pytest.mark.parametrize("checkpoint_every", [None, 2])
 def test_the_meta_gradient_equals_central_differences(
-    library_rule, any_network, lively, task, episode, slopes, differences, relative, checkpoint_every
+    rate_rule, any_network, lively, task, episode, slopes, differences, relative, checkpoint_every
 ):
-    learner = PlasticLearner(any_network(library_rule), checkpoint_every=checkpoint_every)
+    learner = PlasticLearner(any_network(rate_rule), checkpoint_every=checkpoint_every)
     params = lively(learner.network)
 
     def loss(p):

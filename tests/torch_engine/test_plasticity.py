@@ -326,9 +326,9 @@ def read_at_once(rule):
     return read | {name.rpartition("_")[2] for name in read if name.endswith(("_pre", "_post"))}
 
 
-def test_a_synapse_changes_with_its_own_neurons_only_bit_for_bit(library_pair, library, lively):
+def test_a_synapse_changes_with_its_own_neurons_only_bit_for_bit(rate_pair, library, lively):
     """Elementwise: another pre, post or weight leaves the change of every other synapse bit-identical."""
-    network = library(*library_pair)
+    network = library(*rate_pair)
     update, projection, values, pre, efficacy, x, currents, state = scene(network, lively)
     if projection.rule.sums:
         pytest.skip("a rule with sums is not elementwise, and says so in its locality class")
@@ -365,9 +365,9 @@ def test_a_synapse_changes_with_its_own_neurons_only_bit_for_bit(library_pair, l
     assert torch.equal(update(values, other, efficacy, x, currents, state)[0][0], w[0])
 
 
-def test_a_rule_is_its_text(library_pair, library, lively):
+def test_a_rule_is_its_text(rate_pair, library, lively):
     """One update against the text evaluated by Python, number by number."""
-    network = library(*library_pair)
+    network = library(*rate_pair)
     update, projection, values, pre, efficacy, x, currents, state = scene(network, lively)
     rule, label = projection.rule, projection.label
     if rule.sums or rule.functions or rule.step or rule.bounds or projection.mask:
@@ -398,9 +398,9 @@ def test_a_rule_is_its_text(library_pair, library, lively):
                     assert at(traces[f"{label}.{name}"][b]) == pytest.approx(value, rel=1e-13, abs=1e-13)
 
 
-def test_gradients_are_exact(library_pair, library, lively, sequences):
+def test_gradients_are_exact(rate_pair, library, lively, sequences):
     """Central differences, in float64, over every parameter and every input of three learning steps."""
-    network = library(*library_pair)
+    network = library(*rate_pair)
     params, inputs = lively(network), sequences(network, 3, 1)
     names, shown = list(params), [name for name in inputs if name != "teach"]
 

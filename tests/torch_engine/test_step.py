@@ -7,7 +7,7 @@ import torch
 
 from neurometa import Save, init_params, make_step, simulate, start
 from neurometa.errors import EngineError
-from neurometa.spec import Network, Param, PlasticityRule, Population, Projection, Random, Spikes, Uniform
+from neurometa.spec import Network, Param, PlasticityRule, Population, Projection, Random
 from neurometa.torch_engine import prepare
 
 F64 = torch.float64
@@ -288,34 +288,6 @@ def test_a_step_changes_nothing_in_place_and_returns_its_currents():
     assert new.w["stimulus__a"].unique().item() == pytest.approx(2 + torch.tanh(torch.tensor(2.0, dtype=F64)).item())
     still, _ = make_step(network, False)(values, state, {"stimulus": torch.ones(3, 1, dtype=F64)}, {})
     assert torch.equal(still.w["stimulus__a"], state.w["stimulus__a"])
-
-
-@pytest.mark.parametrize(
-    ("part", "message"),
-    [
-        (
-            Population("a", 1, {"dv/dt": "-v"}, spikes=Spikes("v > 1")),
-            "population 'a': the torch engine runs rate populations, method 'euler'",
-        ),
-        (Population("a", 1, {"dx/dt": "-x"}, method="exact"), "population 'a': the torch engine runs rate populations"),
-        (
-            Projection("stimulus", "b", delay=1.0),
-            "projection 'stimulus__b': the torch engine runs no delay yet",
-        ),
-        (Projection("stimulus", "b", delay=Uniform(1, 2)), "the torch engine runs no delay"),
-        (
-            Projection("stimulus", "b", rule=PlasticityRule("stdp", on_pre="w += 1")),
-            r"rule 'stdp': the torch engine runs rate rules \(dw or step\) with euler traces",
-        ),
-    ],
-)
-def test_what_the_engine_does_not_run_is_refused_by_name(part, message):
-    populations = (STIMULUS, Population("b", 1, "drive"), *([part] if isinstance(part, Population) else []))
-    network = Network(populations, (part,) if isinstance(part, Projection) else (), output="b")
-    with pytest.raises(EngineError, match=message):
-        make_step(network)
-    with pytest.raises(EngineError, match=message):
-        simulate(network, {}, {"stimulus": column(1.0)})
 
 
 def test_the_step_is_one_full_graph(library, lively, sequences):
