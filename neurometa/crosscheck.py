@@ -345,7 +345,8 @@ def replay_network(network: Network) -> tuple[Network, dict[str, tuple[str, str]
             first.append(Population(name, population.size))
             one = Param(1.0, learned=False)
             wires.append(Projection(name, population.name, into=f"shown_{variable}", w=one, mask="one_to_one"))
-        imposed.append(_imposed(population, list(shown)))
+        heard = any(p.post == population.name and network.delivers(p) for p in network.plastic)
+        imposed.append(_imposed(population, list(shown), heard))
     # A projection carries what its source is when the input current is added up: early or late, as in the network.
     into = {p.label: "unused_late" if p.into in network[p.post].phases[1][0] else "unused" for p in network.plastic}
     into |= {p.label: "heard" for p in network.plastic if network.delivers(p)}
@@ -365,8 +366,8 @@ def _refuse_moving(network: Network, population: str, variable: str) -> None:
         )
 
 
-def _imposed(population: Population, shown: list[str]) -> Population:
-    """Return a population to which its variables are shown, late ones late; other input currents go nowhere."""
+def _imposed(population: Population, shown: list[str], heard: bool) -> Population:
+    """Return a population to which its variables are shown, late ones late; what else comes in goes nowhere."""
     late_inputs, late_stages = population.phases[1]
     late = {variable for _, texts in late_stages for variable in texts}
     update = {f"late {v}" if v in late else v: f"shown_{v}" for v in shown}
@@ -374,10 +375,11 @@ def _imposed(population: Population, shown: list[str]) -> Population:
         update["late unused_heard"] = "unused_late"
     start = {variable: value for variable, value in population.start.items() if variable in shown}
     inputs = (*(f"shown_{v}" for v in shown), "unused", "unused_late")
-    spikes = None
-    if population.spikes:
-        update = {"heard": "0.0", "fires": update.pop("x"), **update}
-        spikes = Spikes("fires > 0.5")
+    spikes = Spikes("fires > 0.5") if population.spikes else None
+    if spikes:
+        update = {"fires": update.pop("x"), **update}
+    if heard:
+        update["heard"] = "0.0"
     return Population(population.name, population.size, update, start=start, inputs=inputs, spikes=spikes)
 
 
