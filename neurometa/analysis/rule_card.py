@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import EngineError
 from ..spec import Network, Normal, Param, PlasticityRule, Population, Projection
 from ..spec.rule import is_modulator, split_variable
 from ..streams import generator
@@ -99,7 +100,17 @@ def card_network(rule: PlasticityRule) -> Network:
 
     Every modulator is an input of size 1. Further variables that the rule reads are given a meaning: ``error`` is a
     random linear map of the input minus the activity, any other one a slow average of squared activity.
+
+    Raises
+    ------
+    EngineError
+        If the rule has ``on_pre`` or ``on_post``: its change is not a function of two activities.
     """
+    if rule.has_events:
+        raise EngineError(
+            f"rule '{rule.name}' changes w at spikes (on_pre, on_post), not with activity; type the command without "
+            "--figure"
+        )
 
     def population(side: str) -> Population:
         found = [split_variable(name) or ("", "") for name in rule.variables]

@@ -155,7 +155,7 @@ def test_scales_that_differ_are_named():
 
 
 def test_spiking_rules_are_refused():
-    with pytest.raises(EngineError, match="rule 'spikes': the torch engine runs rate rules"):
+    with pytest.raises(EngineError, match="rule 'spikes' changes w at spikes"):
         dw_surface(PlasticityRule("spikes", traces={"a": Trace("-a/20")}, on_pre="a += 1", on_post="w += a"))
 
 
@@ -210,8 +210,8 @@ def test_another_ending_is_refused_and_nothing_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_every_library_rule_has_a_card(library_rule, tmp_path):
-    rule = rules.get(library_rule)
+def test_every_library_rule_has_a_card(rate_rule, tmp_path):
+    rule = rules.get(rate_rule)
     surface, course = dw_surface(rule, n=5), weight_course(rule, 200)
     assert np.isfinite(surface.dw).all()
     assert len(surface.levels) == (3 if surface.factor else 1) and (surface.factor != "") >= bool(rule.modulators)

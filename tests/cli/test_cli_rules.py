@@ -107,7 +107,11 @@ def test_figure_with_json(cli, files):
         (["show", "oja", "--figure", "own.py/a.png"], "figure own.py/a.png cannot be written (own.py: File exists)", 1),
         (["show", "oja", "--figure", "folder.png"], "cannot be written (folder.png: Is a directory)", 1),
         (["show", "oja", "--figure", "/proc/a.png"], "figure /proc/a.png cannot be written", 1),
-        (["show", "own.py:spiking", "--figure", "new/a.png"], "rule 'spiking': the torch engine runs rate rules", 1),
+        (
+            ["show", "own.py:spiking", "--figure", "new/a.png"],
+            "rule 'spiking' changes w at spikes (on_pre, on_post)",
+            1,
+        ),
         (["show", "ojja", "--figure", "new/a.png"], "unknown rule 'ojja' (did you mean 'oja'?)", 1),
         (["show", "dw = eta*pree", "--figure", "new/a.png"], "unknown name 'pree' (did you mean 'pre'?)", 1),
         (["show", "--figure", "new/a.png"], "rules show needs a name", 1),
