@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import crosscheck, learners, networks, outer, rules, tasks
+    from .bridge import from_brian2
     from .learners import GradientLearner, PlasticLearner
     from .meta.bundle import meta_train_seeds
     from .meta.evaluate import evaluate
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
         MLP,
         ConvTrunk,
         Delays,
+        Listed,
         Network,
         Normal,
         Orthogonal,
+        Pairs,
         Param,
         PerEpisode,
         PlasticityRule,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SOURCES = {
+    "bridge": ("from_brian2",),
     "learners": ("GradientLearner", "PlasticLearner"),
     "meta": ("Run", "evaluate", "load_run", "meta_train", "meta_train_seeds"),
     "outer": ("Backprop",),
@@ -48,9 +52,11 @@ _SOURCES = {
         "MLP",
         "ConvTrunk",
         "Delays",
+        "Listed",
         "Network",
         "Normal",
         "Orthogonal",
+        "Pairs",
         "Param",
         "PerEpisode",
         "PlasticityRule",
@@ -75,9 +81,11 @@ __all__ = [
     "ConvTrunk",
     "Delays",
     "GradientLearner",
+    "Listed",
     "Network",
     "Normal",
     "Orthogonal",
+    "Pairs",
     "Param",
     "PerEpisode",
     "PlasticLearner",
@@ -96,6 +104,7 @@ __all__ = [
     "Uniform",
     "crosscheck",
     "evaluate",
+    "from_brian2",
     "init_params",
     "learners",
     "load_run",

@@ -24,7 +24,7 @@ FLOORS = {
     **dict.fromkeys(("torch_engine", "brian2_engine", "recording", "outer"), 3),
     **dict.fromkeys(("learners", "analysis"), 4),
     "meta": 5,
-    **dict.fromkeys(("compare", "crosscheck", "verify", "record", "distil", "report"), 6),
+    **dict.fromkeys(("bridge", "compare", "crosscheck", "verify", "record", "distil", "report"), 6),
     "cli": 7,
 }
 #: Modules that count as one folder: data and its private helpers.
@@ -154,6 +154,7 @@ FORMATS = {
     "crosscheck.py": {"double"},  # Brian2 computes in float64
     "verify.py": {"double"},
     "analysis/rule_card.py": {"double"},  # dw is a difference of weights
+    "cli/export.py": {"double"},  # the script is compared with float64
     "cli/crosscheck.py": {"double", "float"},  # compares the two
     "cli/train.py": {"double"},  # the user asks for it by --float64
 }

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from .crosscheck import CrosscheckRun, Verify
+from .export import Export
 from .lists import Data, Learners, Networks, Rules, Tasks
 from .quickstart import Quickstart
 from .script import guarded, parse, replace_unprintable
@@ -33,6 +34,7 @@ Command = (
     | _command(Evaluate, "evaluate")
     | _command(CrosscheckRun, "crosscheck")
     | _command(Verify, "verify")
+    | _command(Export, "export")
     | _command(Rules, "rules")
     | _command(Tasks, "tasks")
     | _command(Networks, "networks")

@@ -1,6 +1,7 @@
 """Descriptions: parameters, plasticity rules, populations, projections, networks. Text and sizes, no tensors."""
 
 from .base import Description
+from .listed import Listed, Pairs
 from .network import ONE, Network
 from .param import Leaf, Normal, Orthogonal, Param, PerEpisode, Uniform
 from .population import Population
@@ -16,9 +17,11 @@ __all__ = [
     "Delays",
     "Description",
     "Leaf",
+    "Listed",
     "Network",
     "Normal",
     "Orthogonal",
+    "Pairs",
     "Param",
     "PerEpisode",
     "PlasticityRule",

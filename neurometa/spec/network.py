@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from ..errors import SpecificationError, unknown
 from .base import Description
+from .listed import Listed, Pairs
 from .param import Leaf, Normal, Param
 from .population import Population
 from .projection import Projection
@@ -122,6 +123,10 @@ class Network(Description):
             raise SpecificationError(f"{where}: mask 'no_self' needs equal sizes, found {pre.size} and {post.size}")
         if projection.mask == "one_to_one" and pre.size != post.size:
             raise SpecificationError(f"{where}: mask 'one_to_one' needs equal sizes, found {pre.size} and {post.size}")
+        if isinstance(projection.mask, Pairs):
+            projection.mask.check(post.size, pre.size, where)
+        if isinstance(projection.delay, Listed):
+            projection.delay.spread(projection.synapses(post.size, pre.size), where)
         self._check_modulators(projection.modulators, post, where)
         rule = projection.rule
         for name in rule.variables if rule else ():

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import SpecificationError
 from ..expression import Expression, parse
 from .base import RESERVED, Description, check_choice, check_name
+from .listed import Listed, Pairs
 from .param import Normal, Param
 from .population import modulator_names
 from .rule import PlasticityRule
@@ -73,9 +74,9 @@ class Projection(Description):
         Name in the texts (``m`` or ``m_<name>``) -> population of size 1 or of the target's size.
     bounds : pair, optional
         Limits of ``w``; override the rule's.
-    mask : None, "no_self", "one_to_one" or Random
+    mask : None, "no_self", "one_to_one", Random or Pairs
         Which synapses exist.
-    delay : float or Delays
+    delay : float, Delays or Listed
         Time from a spike to its arrival, ms; rounded to time steps.
     sign : None, "excitatory" or "inhibitory"
         Sign that every efficacy keeps, whatever its parts become. The text is then the strength of a synapse, and the
@@ -94,8 +95,8 @@ class Projection(Description):
     rule: PlasticityRule | None = None
     modulators: Mapping[str, str] = field(default_factory=dict)
     bounds: tuple[float | str, float | str] | None = None
-    mask: str | Random | None = None
-    delay: float | Delays = 0
+    mask: str | Random | Pairs | None = None
+    delay: float | Delays | Listed = 0
     sign: str | None = None
 
     def __post_init__(self):
@@ -117,10 +118,10 @@ class Projection(Description):
                 )
             if param.per_episode and name != "w":
                 raise SpecificationError(f"{where}: parameter '{name}' cannot be drawn per episode; only w can")
-        if not isinstance(self.mask, Random):
+        if not isinstance(self.mask, Random | Pairs):
             check_choice(self.mask, (None, "no_self", "one_to_one"), f"{where}: mask")
         check_choice(self.sign, (None, "excitatory", "inhibitory"), f"{where}: sign")
-        if not isinstance(self.delay, Delays) and (isinstance(self.delay, bool) or not self.delay >= 0):
+        if not isinstance(self.delay, Delays | Listed) and (isinstance(self.delay, bool) or not self.delay >= 0):
             raise SpecificationError(f"{where}: delay is {self.delay!r}; allowed: 0 or more (ms), or Delays(low, high)")
         traces = tuple(self.rule.traces) if self.rule else ()
         allowed = ("w", *self.params, *traces, *self.modulators, "dt", "n_pre", "n_post")
@@ -167,6 +168,8 @@ class Projection(Description):
 
     def synapses(self, n_post: int, n_pre: int) -> np.ndarray:
         """Return which synapses exist, boolean ``(n_post, n_pre)``; the same on every machine."""
+        if isinstance(self.mask, Pairs):
+            return self.mask.synapses(n_post, n_pre)
         if isinstance(self.mask, Random):
             return np.random.default_rng(self.mask.seed).random((n_post, n_pre)) < self.mask.p
         diagonal = np.eye(n_post, n_pre, dtype=bool)
@@ -177,6 +180,9 @@ class Projection(Description):
         if isinstance(self.delay, Delays):
             drawn = np.random.default_rng(self.delay.seed).uniform(self.delay.low, self.delay.high, (n_post, n_pre))
             return (drawn / dt + 0.5).astype(int)
+        if isinstance(self.delay, Listed):
+            found = self.delay.spread(self.synapses(n_post, n_pre), f"projection '{self.label}': delay")
+            return (found / dt + 0.5).astype(int)
         return int(self.delay / dt + 0.5)
 
     @cached_property
@@ -184,7 +190,7 @@ class Projection(Description):
         """Over which neurons each trace varies; where every synapse has its own delay, over both."""
         if self.rule is None:
             return {}
-        if isinstance(self.delay, Delays):
+        if isinstance(self.delay, Delays | Listed):
             return dict.fromkeys(self.rule.traces, frozenset({"pre", "post"}))
         return self.rule.trace_axes
 
