@@ -359,7 +359,7 @@ def _refuse_moving(network: Network, population: str, variable: str) -> None:
     """Refuse to replay what a rule sees before, and a trajectory after spikes have changed it."""
     spikes = network[population].spikes
     reset = {a.target for a in spikes.assignments} if spikes else set()
-    if variable in reset | {p.into for p in network.projections if p.post == population}:
+    if variable in reset | {p.into for p in network.projections if p.post == population and network.delivers(p)}:
         raise EngineError(
             f"a rule reads '{variable}' of '{population}' before a spike changes it, which a trajectory does not show; "
             "compare the closed loop"

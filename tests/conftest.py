@@ -22,6 +22,8 @@ def one_thread():
 
 #: Settings that make a library network small.
 SMALL = {"n_hidden": 3, "hidden": (3,)}
+#: Settings that make spiking neurons spike within five steps.
+FAST = {"tau": 2.5, "gain": 20.0}
 #: Inputs of a library network with two answers, where it is not free to have three.
 INPUTS = {"autoassociative": 2}
 
@@ -30,7 +32,8 @@ INPUTS = {"autoassociative": 2}
 def built(rule: str, network: str):
     """Return a small library network with a library rule, or the message of why the two do not fit."""
     builder = networks.get(network)
-    small = {name: size for name, size in SMALL.items() if name in inspect.signature(builder).parameters}
+    settings = SMALL | (FAST if network == "spiking" else {})
+    small = {name: value for name, value in settings.items() if name in inspect.signature(builder).parameters}
     try:
         return builder(n_in=INPUTS.get(network, 3), n_out=2, rule=rules.get(rule), **small)
     except SpecificationError as error:
@@ -81,7 +84,19 @@ def made_for(rule: str) -> Network:
 
 
 @pytest.fixture
-def lively():
+def bounded():
+    """Return ``bounded(network, params)``: starts of bounded weights within their bounds, where powers are defined."""
+
+    def clamp(network, params):
+        limits = {f"{p.label}.w": p.limits for p in network.plastic if p.limits and f"{p.label}.w" in params}
+        numbers = {name: pair for name, pair in limits.items() if not any(isinstance(bound, str) for bound in pair)}
+        return params | {name: params[name].clamp(*pair) for name, pair in numbers.items()}
+
+    return clamp
+
+
+@pytest.fixture
+def lively(bounded):
     """Return ``lively(network, batch)``: parameters away from their start, so that everything in the network acts.
 
     With ``batch`` every leaf has a batch axis, and every entry of it is another set of parameters.
@@ -92,10 +107,11 @@ def lively():
         stream = torch.Generator().manual_seed(seed)
         params = init_params(network, stream, dtype=dtype)
         front = () if batch is None else (batch,)
-        return {
+        moved = {
             name: leaf + 0.3 * torch.randn(*front, *leaf.shape, generator=stream, dtype=dtype)
             for name, leaf in params.items()
         }
+        return bounded(network, moved)
 
     return make
 

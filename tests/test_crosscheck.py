@@ -28,28 +28,28 @@ RULE = replace(rules.get("gated_hebb"), bounds=(-0.1, 0.1))
 
 
 def flip_the_sign_of_dw(monkeypatch):
-    text = Model._rule_text
+    text = Model.rule_text
 
     def flipped(self, expression, projection, now=None):
         found = text(self, expression, projection, now)
         return f"-({found})" if expression is projection.rule.dw_expression else found
 
-    monkeypatch.setattr(Model, "_rule_text", flipped)
+    monkeypatch.setattr(Model, "rule_text", flipped)
 
 
 def read_the_new_pre(monkeypatch):
     """Take what the source population has become for what the projection carried."""
-    text = Model._rule_text
-    monkeypatch.setattr(Model, "_rule_text", lambda *arguments: re.sub(r"\bc\d+_pre\b", "v_x_pre", text(*arguments)))
+    text = Model.rule_text
+    monkeypatch.setattr(Model, "rule_text", lambda *arguments: re.sub(r"\bc\d+_pre\b", "v_x_pre", text(*arguments)))
 
 
 def skip_the_bounds(monkeypatch):
-    assign = Model._assign
+    assign = Model.assign
 
     def unbounded(self, target, texts, before=()):
         assign(self, target, texts, [re.sub(r"= clip\((\w+), .*\)$", r"= \1", line) for line in before])
 
-    monkeypatch.setattr(Model, "_assign", unbounded)
+    monkeypatch.setattr(Model, "assign", unbounded)
 
 
 def read_the_modulator_of_the_step_before(monkeypatch):

@@ -56,17 +56,17 @@ def case(net):
 
 
 def flip_sign(monkeypatch):
-    text = Model._rule_text
-    monkeypatch.setattr(Model, "_rule_text", lambda self, *a, **k: f"-({text(self, *a, **k)})")
+    text = Model.rule_text
+    monkeypatch.setattr(Model, "rule_text", lambda self, *a, **k: f"-({text(self, *a, **k)})")
 
 
 def swap_pre(monkeypatch):
-    text = Model._rule_text
+    text = Model.rule_text
 
     def new_pre(self, *arguments, **options):
         return text(self, *arguments, **options).replace("c2_pre", "v_x_pre")
 
-    monkeypatch.setattr(Model, "_rule_text", new_pre)
+    monkeypatch.setattr(Model, "rule_text", new_pre)
 
 
 def skip_bounds(monkeypatch):

@@ -46,6 +46,7 @@ def synapses_text(network: Network, projection: Projection, values: Mapping[str,
     >>> values = {name: np.full(leaf.shape, 0.5) for name, leaf in network.leaves.items()}
     >>> print(synapses_text(network, network.plastic[0], values).split("namespace")[0])
     # The rule 'stdp' of the projection 'hidden__out': hidden -> out; times in ms, everything else plain numbers
+    # w0 differs between synapses: set it after connect()
     model = '''
         w : 1
         w0 : 1 (constant)

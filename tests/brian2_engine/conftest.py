@@ -10,7 +10,7 @@ from neurometa.crosscheck import crosscheck
 
 
 @pytest.fixture
-def agrees():
+def agrees(bounded):
     """Return a function that runs a network in both engines and asserts that every variable agrees at every step.
 
     Parameters are random, so that everything in the network acts; ``params`` replaces some of them.
@@ -23,7 +23,7 @@ def agrees():
             name: leaf + 0.2 * torch.randn(leaf.shape, generator=stream, dtype=torch.double)
             for name, leaf in drawn.items()
         }
-        drawn |= params or {}
+        drawn = bounded(network, drawn) | (params or {})
         shown = {
             name: torch.randn(steps, batch, size, generator=stream, dtype=torch.double)
             for name, size in network.inputs.items()

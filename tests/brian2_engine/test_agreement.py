@@ -50,6 +50,10 @@ def test_every_library_rule(agrees, library_rule, kind, replay):
         with pytest.raises(EngineError, match="does not run in Brian2"):
             agrees(network)
         return
+    if replay and library_rule == "voltage_stdp":  # it reads a membrane that a spike resets
+        with pytest.raises(EngineError, match="compare the closed loop"):
+            agrees(network, replay=True)
+        return
     agrees(network, 100, replay=replay)
 
 
