@@ -13,7 +13,6 @@ from neurometa.errors import SpecificationError
 from neurometa.spec import Network, Param, PlasticityRule
 from neurometa.torch_engine import constrain, prepare
 from neurometa.torch_engine.step import efficacy_function
-from neurometa.verify import between_engines
 
 F64 = torch.float64
 GATED, BOUNDED = rules.get("gated_hebb"), rules.get("modulated_hebb")
@@ -92,8 +91,6 @@ def agreement(network, params, inputs, **options):
 
 def test_torch_and_brian2_agree_over_100_steps(case, lively, sequences):
     pytest.importorskip("brian2")
-    at_start = between_engines(case)
-    assert at_start.agrees and at_start.largest <= 1e-10 and at_start.n_steps == at_start.horizon == 100
     params, inputs = lively(case), sequences(case, 100, 2)
     learn, reset = [t % 7 < 5 for t in range(100)], [t % 10 == 0 for t in range(100)]
     found = agreement(case, params, inputs, learn=learn, reset=reset)

@@ -10,23 +10,12 @@ pytest.importorskip("brian2")
 from neurometa.verify import Check, contract_networks, verify
 
 
-@pytest.fixture(scope="module")
-def checks():
-    return verify()
-
-
-def test_every_check_passes(checks):
-    failed = [check for check in checks if not check.passed]
-    assert not failed
-
-
-def test_every_library_rule_is_checked_in_three_networks(checks):
+def test_every_check_passes_and_none_is_looser_than_documented():
+    checks = verify()
+    assert not [check for check in checks if not check.passed]
     for name in rules.names():
         if not rules.get(name).brian2_refuses:
             assert sum(check.name.startswith(f"{name}, ") for check in checks) == 3
-
-
-def test_no_allowed_value_is_looser_than_documented(checks):
     for check in checks:
         if "Brian2" in check.name:
             assert check.allowed <= 1e-10

@@ -12,6 +12,7 @@ from ..spec import Network, Projection
 from ..trajectory import Save, State, Trajectory
 from ._brian2 import load, plain_numpy
 from .build import Model
+from .standalone import feeds, program
 from .values import activity, array, constrained, flags, sequences, start
 
 __all__ = ["simulate"]
@@ -30,8 +31,9 @@ def simulate(
     state: State | None = None,
     noise: Mapping[str, Any] | None = None,
     save: Save | None = None,
+    standalone: bool = False,
 ) -> Trajectory:
-    """Run a network over a sequence of inputs in Brian2, in float64 on its numpy target.
+    """Run a network over a sequence of inputs in Brian2, in float64.
 
     Parameters
     ----------
@@ -49,6 +51,11 @@ def simulate(
         Population -> ``(time, batch, n)``: noise is data, so that both engines see the same.
     save : Save, optional
         What to keep besides the output.
+    standalone : bool
+        Let Brian2 write, compile and run a C++ program (its device ``cpp_standalone``) instead of interpreting every
+        step with numpy: for hundreds of thousands of steps. It takes a C++ compiler and some minutes to compile. Inputs
+        of boolean type are handed over as spike times, others as tables of 8 bytes a number. There is no reset, and
+        learning is on or off throughout.
 
     Returns
     -------
@@ -59,6 +66,10 @@ def simulate(
     ------
     EngineError
         If brian2 is not installed, or cannot express something (named, with the reason).
+
+    Notes
+    -----
+    The program does the same arithmetic, but a compiler may contract a product and a sum into one rounding.
     """
     b2 = load()
     fed = sequences(network, inputs)
@@ -68,26 +79,34 @@ def simulate(
     places = _places(network)
     wanted = save.choose([*places]) if save else []
     population, variable = network.output.split(".")
-    watched = dict.fromkeys([("x", population), *(places[name][:2] for name in wanted)])
-    with plain_numpy(b2), np.errstate(all="ignore"):
+    with program(b2) if standalone else plain_numpy(b2), np.errstate(all="ignore"):
         values = constrained(network, params, batch)
         beginning = start(network, values, batch) if state is None else _arrays(state)
         rest = activity(network, values, batch) if any(resets) else {}
         model = Model(b2, network, values, batch)
         _set_activity(model, beginning.x, 0)
         _set_synapses(model, beginning)
-        feed = _feeder(b2, model, rest, fed, noises, learns, resets)
-        watching = {key: _monitor(b2, model, *key) for key in watched}
-        made = model.finish(feed, *watching.values())
+        if standalone:
+            feed = feeds(b2, model, fed, noises, learns, resets)
+        else:
+            feed = [_feeder(b2, model, rest, fed, noises, learns, resets)]
+        answers = _monitor(b2, model, "x", population, [f"v_{variable}"], "answers")
+        watching = {}
+        for key in dict.fromkeys(places[name][:2] for name in wanted):
+            variables = [places[name][2] for name in wanted if places[name][:2] == key]
+            watching[key] = _monitor(b2, model, *key, variables, every=save.every if save else 1)
+        made = model.finish(*feed, answers, *watching.values())
         if any(np.any(value) for name, value in beginning.x.items() if name.endswith(".arriving")) or (
             any(resets[1:]) and any(p.delay for p in network.projections)
         ):
             raise EngineError("Brian2's queues start empty and are not emptied: no reset, and no spikes under way")
         made.run(n_steps * network.dt * b2.ms, namespace={})  # an empty one: nothing is looked up in this frame
-    output = _neurons(getattr(watching["x", population], f"v_{variable}"), batch)
-    steps = tuple(range(0, n_steps, save.every)) if save else ()
-    saved = {name: _recorded(model, watching, places[name])[list(steps)] for name in wanted}
-    return Trajectory(output, _final(model, n_steps), saved, steps)
+        if standalone:
+            b2.get_device().build(directory=None, compile=True, run=True)
+        output = _neurons(getattr(answers, f"v_{variable}"), batch)
+        steps = tuple(range(0, n_steps, save.every)) if save else ()
+        saved = {name: _recorded(model, watching, places[name]) for name in wanted}
+        return Trajectory(output, _final(model, n_steps), saved, steps)
 
 
 def _noises(network: Network, noise: Mapping[str, Any], shape: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -174,12 +193,12 @@ def _places(network: Network) -> dict[str, tuple[str, str, str]]:
     return places
 
 
-def _monitor(b2: Any, model: Model, kind: str, label: str) -> Any:
-    """Return a monitor of all variables of a population or projection, after the last operation of a step."""
+def _monitor(b2: Any, model: Model, kind: str, label: str, variables: list[str], name: str = "", every: int = 1) -> Any:
+    """Return a monitor of variables of a population or projection, after the last operation of a step."""
     target = model.groups[label] if kind == "x" else model.synapses[label]
-    variables = [place[2] for place in _places(model.network).values() if place[:2] == (kind, label)]
-    name = f"monitor_{target.name}"
-    return b2.StateMonitor(target, variables, record=True, when="last", name=name, clock=model.clock)
+    name = f"monitor_{name or target.name}"
+    clock = model.clock if every == 1 else b2.Clock(dt=every * model.network.dt * b2.ms, name=f"clock_of_{name}")
+    return b2.StateMonitor(target, variables, record=True, when="last", name=name, clock=clock)
 
 
 def _neurons(recorded: Any, batch: int) -> np.ndarray:

@@ -65,8 +65,16 @@ def _parsed(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-#: Functions of our grammar that Brian2 lacks; they are handed to it with the same numpy arithmetic.
-OWN = {"sigmoid": 1, "softplus": 1, "relu": 1, "minimum": 2, "maximum": 2, "spike": 1}
+#: Functions that Brian2 lacks: their arguments and their value in C++. Those of the grammar have it in numpy as well.
+CPP = {
+    "sigmoid": ("a", "1.0/(1.0 + exp(-a))"),
+    "softplus": ("a", "fmax(a, 0.0) + log1p(exp(-fabs(a)))"),
+    "relu": ("a", "a < 0.0 ? 0.0 : a"),
+    "spike": ("a", "a > 0.0 ? 1.0 : 0.0"),
+    "minimum": ("ab", "a != a || a < b ? a : b"),
+    "maximum": ("ab", "a != a || a > b ? a : b"),
+    "choose": ("abc", "a > 0.0 ? b : c"),
+}
 
 
 def functions(b2: Any) -> dict[str, Any]:
@@ -79,14 +87,19 @@ def functions(b2: Any) -> dict[str, Any]:
     def choose(a, b, c):
         return np.where(np.asarray(a) > 0, b, c)
 
-    return {name: _function(b2, NUMPY[name], n) for name, n in OWN.items()} | {"choose": _function(b2, choose, 3)}
+    return {name: _function(b2, name, NUMPY.get(name, choose)) for name in CPP}
 
 
-def _function(b2: Any, implementation: Callable[..., Any], n: int) -> Any:
+def _function(b2: Any, name: str, implementation: Callable[..., Any]) -> Any:
     def call(*arguments):
         return implementation(*(np.asarray(a, dtype=np.float64) for a in arguments))
 
-    return _of_numbers(b2, call, n)
+    arguments, value = CPP[name]
+    made = _of_numbers(b2, call, len(arguments))
+    doubles = ", ".join(f"const double {argument}" for argument in arguments)
+    code = f"static inline double own_{name}({doubles}) {{ return {value}; }}"
+    made.implementations.add_implementation("cpp", code=code, name=f"own_{name}")
+    return made
 
 
 def _of_numbers(b2: Any, call: Callable[..., Any], n: int) -> Any:

@@ -21,6 +21,12 @@ def array(value: Any) -> np.ndarray:
     return np.asarray(value, dtype=np.float64)
 
 
+def _sequence(value: Any) -> np.ndarray:
+    """Return a tensor or array as it is if it is boolean, else in float64."""
+    value = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    return value if value.dtype == bool else array(value)
+
+
 def sequences(network: Network, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return the sequence of every input population, ``(time, batch, n)``; further ones are left out."""
     if not network.inputs:
@@ -29,7 +35,7 @@ def sequences(network: Network, inputs: Mapping[str, Any]) -> dict[str, np.ndarr
     for name, size in network.inputs.items():
         if name not in inputs:
             raise EngineError(f"input '{name}' is missing; network '{network.name}' reads {', '.join(network.inputs)}")
-        found[name] = array(inputs[name])
+        found[name] = _sequence(inputs[name])
         shape = found[name].shape
         if len(shape) != 3 or shape[-1] != size:
             raise EngineError(f"input '{name}' has shape {shape}; allowed: (time, batch, {size})")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..brian2_engine.texts import OWN, rename
+from ..brian2_engine.texts import CPP, rename
 from ..errors import EngineError
 from ..expression import Expression
 from ..spec import Network, Projection
@@ -175,7 +175,7 @@ class _Text:
             return [f"{name} = '''", *(f"    {line}" for line in lines), "'''"] if lines else [f'{name} = ""']
 
         text = "\n".join([*self.model, *on_pre, *on_post, *after])
-        used = [name for name in OWN if re.search(rf"\b{name}\(", text)]
+        used = [name for name in CPP if re.search(rf"\b{name}\(", text)]
         head = (
             f"# The rule '{rule.name}' of the projection '{projection.label}': {projection.pre} -> {projection.post}; "
             "times in ms, everything else plain numbers"

@@ -13,7 +13,7 @@ import numpy as np
 from ..brian2_engine._brian2 import load, plain_numpy
 from ..brian2_engine.build import Model
 from ..brian2_engine.simulate import _arrays, _noises, _set_activity, _set_synapses
-from ..brian2_engine.texts import OWN
+from ..brian2_engine.texts import CPP
 from ..brian2_engine.values import activity, constrained, flags, sequences, start
 from ..errors import EngineError
 from ..spec import Network, Population, Projection
@@ -165,7 +165,7 @@ def brian2_script(
         body = _feed(model, recorder, fed, noises, learns, resets, activity(network, values, batch))
         b2.Network(*(one._real for one in model.objects))  # else Brian2 warns that they were never used
     text = "\n".join(recorder.lines)
-    used = [name for name in (*OWN, "choose") if re.search(rf"\b{name}\(", text)]
+    used = [name for name in CPP if re.search(rf"\b{name}\(", text)]
     more = ", noise" if noises else ""
     parts = [
         HEADER.format(title=f"Network '{network.name}' in Brian2.", arrays=arrays, batch=batch),

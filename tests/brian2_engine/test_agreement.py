@@ -41,9 +41,9 @@ SLOW = {"eta": Param(0.05), "tau": Param(4.0, "positive", minimum=1.0)}
 # --- every library rule, and one of each form that a rule may have ---------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("replay", [False, True], ids=["closed", "replay"])
+@pytest.mark.parametrize(("kind", "replay"), [("modulated", False), ("recurrent", True)])
 def test_every_library_rule(agrees, library_rule, kind, replay):
+    """With random parameters; `verify` has all three networks, with parameters as they are drawn."""
     rule = rules.get(library_rule)
     network = contract_networks(rule)[kind]
     if rule.brian2_refuses:

@@ -24,7 +24,7 @@ TAIL_PRE = (0, 30, 60, 61, 90, 120, 150, 180, 200, 202, 204, 206, 208, 240)
 TAIL_POST = (10, 20, 60, 91, 119, 125, 130, 155, 160, 181, 186, 206, 212, 218, 240, 246)
 
 
-def trains(steps: int = 1500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def trains(steps: int = 800, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return Poisson spikes and the tail, ``(time, n)``: 3 pre, 2 post neurons; the tail is for all of them."""
     rng = np.random.default_rng(seed)
     pre, post = (rng.random((steps, n)) < 0.01 for n in (3, 2))
@@ -178,8 +178,7 @@ NEURONS = {
 }
 
 
-@pytest.mark.parametrize("delay", [0.0, Delays(0.5, 3.0, 1)], ids=["no delay", "delays"])
-@pytest.mark.parametrize("kind", NEURONS)
+@pytest.mark.parametrize(("kind", "delay"), [*((kind, Delays(0.5, 3.0, 1)) for kind in NEURONS), ("adaptive", 0.0)])
 def test_neurons_and_stdp_agree_over_5000_steps(kind, delay):
     out = Population("out", 4, inputs=(), **NEURONS[kind])
     w = Param(Uniform(0.0, 0.6), per="synapse")

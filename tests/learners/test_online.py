@@ -63,6 +63,7 @@ def connected(part: Part) -> Part:
     return part._replace(reset=torch.arange(len(part.reset)) == 0)
 
 
+@pytest.mark.slow
 @EITHER
 def test_compiled_it_is_the_same_with_its_exact_meta_gradient(cls, task):
     """Under the compiler an ordinary inner gradient would silently lose its second order."""

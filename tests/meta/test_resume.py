@@ -111,6 +111,7 @@ def test_resumed_equals_undisturbed_with_noise_in_the_network_and_on_a_few_shot_
     assert_same_runs(whole, meta_train(PlasticLearner(network), task, run_dir=tmp_path / "cut", resume=True, **options))
 
 
+@pytest.mark.slow
 def test_resumed_equals_undisturbed_when_compiled(tmp_path, assert_same_runs):
     task = Tracking(n_steps=5, n_skip=1)
     options = {**SMALL, "n_iterations": 5, "validate_every": 2, "checkpoint_every": 2}
