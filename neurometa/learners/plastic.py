@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import SpecificationError
 from ..spec import ConvTrunk, Network
-from ..tasks.base import Part
+from ..tasks.base import Episode, Part, Task
 from ..torch_engine.simulate import Respond, simulate
 from ..trajectory import Save, State, Trajectory
 from ._synaptic import SynapticLearner
@@ -36,6 +36,9 @@ class PlasticLearner(SynapticLearner):
         much.
     compile : bool
         Compile the step; pays on long episodes and long runs.
+    hold : int
+        Steps of the network for each step of the task. What is shown is held, activity is reset before the first of
+        them only, and the last one answers. Spiking networks need some, or there is no rate to speak of.
     """
 
     takes_groups: ClassVar[bool] = True
@@ -45,13 +48,15 @@ class PlasticLearner(SynapticLearner):
     checkpoint_every: int | None = None
     window: int | None = None
     compile: bool = False
+    hold: int = 1
 
     def __post_init__(self):
         self._check_trunk()
-        for name in ("checkpoint_every", "window"):
+        for name in ("checkpoint_every", "window", "hold"):
             value = getattr(self, name)
+            end = "" if name == "hold" else ", or None"
             if value is not None and value < 1:
-                raise SpecificationError(f"PlasticLearner: {name} is {value}; it must be 1 or more, or None")
+                raise SpecificationError(f"PlasticLearner: {name} is {value}; it must be 1 or more{end}")
 
     def run(
         self,
@@ -64,7 +69,10 @@ class PlasticLearner(SynapticLearner):
     ) -> Trajectory:
         """Run the network over one part of an episode, from a state or the start, keeping what a plan asks for."""
         self._check_loop(respond)
-        return simulate(
+        if respond and self.hold > 1:
+            raise SpecificationError(f"PlasticLearner: hold is {self.hold}; a task that responds to each step allows 1")
+        part = held(part, self.hold)
+        trajectory = simulate(
             self.network,
             params,
             self._inputs(params, part),
@@ -78,3 +86,30 @@ class PlasticLearner(SynapticLearner):
             compile=self.compile,
             respond=respond,
         )
+        return replace(trajectory, output=trajectory.output[self.hold - 1 :: self.hold])
+
+    def realise(
+        self, params: Mapping[str, Tensor], episode: Episode, task: Task, stream: torch.Generator | None = None
+    ) -> Episode:
+        """Return an episode as it went, with every step of the network."""
+        support, query, info = super().realise(params, episode, task, stream)
+        return Episode(held(support, self.hold), None if query is None else held(query, self.hold), info)
+
+
+def held(part: Part, steps: int) -> Part:
+    """Return a part in which every step lasts so many; the answer of the last one counts."""
+    if steps == 1:
+        return part
+
+    def long(value: Tensor) -> Tensor:
+        return value.repeat_interleave(steps, 0)
+
+    place = torch.arange(len(part.reset) * steps, device=part.reset.device) % steps
+    return Part(
+        inputs={name: long(value) for name, value in part.inputs.items()},
+        target=long(part.target),
+        weight=torch.where((place == steps - 1)[:, None], long(part.weight), 0.0),
+        learn=long(part.learn),
+        reset=long(part.reset) & (place == 0),
+        world={name: long(value) for name, value in part.world.items()},
+    )

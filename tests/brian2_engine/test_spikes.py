@@ -21,7 +21,7 @@ F64 = torch.float64
 #: After the random part: steps of pre and post spikes that hold both orders, two and three in a row, coincidences, one
 #: post spike within and one at the edge of the refractory time of another, and coincidences at the upper bound.
 TAIL_PRE = (0, 30, 60, 61, 90, 120, 150, 180, 200, 202, 204, 206, 208, 240)
-TAIL_POST = (10, 20, 60, 91, 119, 125, 130, 155, 160, 181, 186, 206, 212, 218, 240, 246)
+TAIL_POST = (10, 20, 60, 91, 119, 125, 128, 130, 155, 160, 181, 186, 206, 212, 218, 240, 246)
 
 
 def trains(steps: int = 800, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

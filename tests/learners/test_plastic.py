@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from neurometa import PlasticLearner, Save, learners, simulate
+from neurometa.errors import SpecificationError
 from neurometa.spec import Network, Normal, Param, PerEpisode, PlasticityRule, Population, Projection
 from neurometa.tasks.base import Episode
 
@@ -129,3 +130,50 @@ def test_groups_name_what_each_may_learn(library):
     assert set(groups) < set(learner.init(torch.Generator()))  # the start of w and the label clamp are fixed
     assert learners.get("plastic") is PlasticLearner
     assert learners.names() == ["gradient", "plastic"] or {"gradient", "plastic"} < set(learners.names())
+
+
+def by_hand(part, steps: int):
+    """Return the inputs of a part, every step repeated, and where activity is reset."""
+    long = {name: torch.cat([x for value in xs for x in [value[None]] * steps]) for name, xs in part.inputs.items()}
+    return long, [bool(on) and not i for on in part.reset for i in range(steps)]
+
+
+def test_a_held_step_is_so_many_equal_steps_and_the_last_answers(library, lively, task, episode):
+    network = library("gated_hebb", "recurrent")  # its activity goes on from step to step
+    params = lively(network)
+    learner = PlasticLearner(network, hold=3)
+    inputs, resets = by_hand(episode.support, 3)
+    through = simulate(network, params, inputs, reset=torch.tensor(resets))
+    fast = learner.adapt(params, episode.support, task)
+    (label,) = (projection.label for projection in network.plastic)
+    torch.testing.assert_close(fast[f"{label}.w"], through.final.w[label], rtol=1e-12, atol=1e-12)
+    assert torch.equal(learner.run(params, episode.support).output, through.output[2::3])
+    answers = learner.predict(params, fast, episode.query)
+    assert answers.shape == episode.query.target.shape
+    again = learner.run(params, episode.query, state=through.final).output
+    torch.testing.assert_close(answers, again, rtol=1e-12, atol=1e-12)
+    other = PlasticLearner(network).predict(params, fast, episode.query)
+    assert (answers - other).abs().max() > 1e-3
+
+
+def test_an_episode_as_it_went_has_the_held_steps(library, lively, task, episode):
+    network = library("gated_hebb", "recurrent")
+    params = lively(network)
+    learner = PlasticLearner(network, hold=3)
+    went = learner.realise(params, episode, task)
+    plain = PlasticLearner(network)
+    assert len(went.support.learn) == 12 and len(went.query.learn) == 9
+    assert went.support.reset.tolist() == [True, False, False] * 4
+    fast, wanted = plain.adapt(params, went.support, task), learner.adapt(params, episode.support, task)
+    assert all(torch.equal(fast[name], wanted[name]) for name in wanted)
+    loss = task.loss(plain.run(params, went.support).output, went.support)
+    torch.testing.assert_close(loss, task.loss(learner.run(params, episode.support).output, episode.support))
+    assert PlasticLearner(network).realise(params, episode, task).support is episode.support
+
+
+def test_holding_is_refused_where_it_has_no_meaning(library, episode):
+    network = library("gated_hebb", "recurrent")
+    with pytest.raises(SpecificationError, match=r"hold is 0; it must be 1 or more$"):
+        PlasticLearner(network, hold=0)
+    with pytest.raises(SpecificationError, match="hold is 2; a task that responds to each step allows 1"):
+        PlasticLearner(network, hold=2).run({}, episode.support, respond=lambda *_: {})
