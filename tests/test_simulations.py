@@ -29,6 +29,7 @@ SMOKE = {
     "associative_retrieval.py": ("runs/associative_retrieval-smoke", "associative_retrieval.png"),
     "evolve_rule.py": ("runs/evolve_rule-smoke", "evolve_rule.png"),
     "transitive_inference.py": ("runs/transitive_inference-smoke", "transitive_inference.png"),
+    "spiking_few_shot.py": ("runs/spiking_few_shot-smoke", "spiking_few_shot.png"),
     "pattern_completion.py": ("runs/pattern_completion-smoke", "pattern_completion.png"),
 }
 

@@ -108,8 +108,7 @@ def card_network(rule: PlasticityRule) -> Network:
     """
     if rule.has_events:
         raise EngineError(
-            f"rule '{rule.name}' changes w at spikes (on_pre, on_post), not with activity; type the command without "
-            "--figure"
+            f"rule '{rule.name}' changes w at spikes (on_pre, on_post), not with activity; draw spike_timing(rule)"
         )
 
     def population(side: str) -> Population:

@@ -17,6 +17,8 @@ from ..analysis.figures import check_ending
 from ..analysis.latex import equations
 from ..analysis.rule_card import dw_surface, weight_course
 from ..analysis.rule_figure import rule_figure, stability
+from ..analysis.timing import spike_timing
+from ..analysis.timing_figure import timing_figure, window_in_words
 from ..errors import SpecificationError
 from ..spec import PlasticityRule
 from .card import card
@@ -54,7 +56,8 @@ class Rules:
     name: tyro.conf.Positional[str] = ""
     """With show: a name, PATH.py:NAME, or an equation."""
     figure: Path | None = None
-    """With show: draw dw over activity, weights over time and stability (PNG, SVG or PDF by the ending)."""
+    """With show: draw dw over activity, weights over time and stability; of a spiking rule its window, its change over
+    frequency and over the delay of a third factor (PNG, SVG or PDF by the ending)."""
     json: bool = False
     """Print one JSON object."""
 
@@ -84,7 +87,11 @@ class Rules:
 
 
 def _draw(rule: PlasticityRule, path: Path) -> dict[str, str]:
-    """Draw a rule's card; return what it says of stability and where it is."""
+    """Draw a rule's card; return what it says in words and where it is."""
+    if rule.has_events:
+        timing = spike_timing(rule)
+        path = timing_figure(f"{rule.name}: {rule.locality}", timing, path)
+        return {"window": window_in_words(timing), "figure": str(path)}
     course = weight_course(rule)
     path = rule_figure(f"{rule.name}: {rule.locality}", dw_surface(rule), course, path)
     return {"stability": stability(course), "figure": str(path)}

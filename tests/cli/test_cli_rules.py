@@ -25,7 +25,7 @@ full = PlasticityRule(
     reference="mine, doi:10.1/1",
 )
 bare = PlasticityRule("bare", step="w = 0.9*w")
-spiking = PlasticityRule("spiking", on_pre="w += 0.1")
+spiking = PlasticityRule("spiking", dw="0.1*theta_pre", on_pre="w += 0.1")
 """
 
 
@@ -99,6 +99,12 @@ def test_figure_with_json(cli, files):
     assert (files / "a.svg").read_bytes().startswith(b"<?xml")
 
 
+def test_the_card_of_a_spiking_rule(cli, files):
+    status, output, lines = cli("rules", "show", "stdp", "--figure", "a.png")
+    assert status == 0 and lines == [] and (files / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert output.endswith("window: dw +0.0067 at +8 ms, -0.00704 at -8 ms (w = 0.5)\nfigure: a.png\n")
+
+
 @pytest.mark.parametrize(
     ("command", "words", "status"),
     [
@@ -109,7 +115,7 @@ def test_figure_with_json(cli, files):
         (["show", "oja", "--figure", "/proc/a.png"], "figure /proc/a.png cannot be written", 1),
         (
             ["show", "own.py:spiking", "--figure", "new/a.png"],
-            "rule 'spiking' changes w at spikes (on_pre, on_post)",
+            "rule 'spiking' reads theta_pre; with imposed spikes a source has none; allowed: x_pre",
             1,
         ),
         (["show", "ojja", "--figure", "new/a.png"], "unknown rule 'ojja' (did you mean 'oja'?)", 1),
