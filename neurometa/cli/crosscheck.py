@@ -107,8 +107,10 @@ def print_crosscheck(found: Crosscheck) -> None:
 
 @dataclass
 class Verify:
-    """Measure what is claimed, here: all library rules in both engines, and closed forms (about a minute)."""
+    """Measure what is claimed, here: all library rules in both engines, closed forms and known phenomena (TIME)."""
 
+    slow: bool = False
+    """Phenomena of minutes of simulated time too: inhibitory balance, competition of a thousand synapses (TIMESLOW)."""
     json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print one JSON object."""
 
@@ -120,7 +122,7 @@ class Verify:
             if not self.json:
                 console.print(f"{'ok  ' if check.passed else 'FAIL'} {check.name}", highlight=False, soft_wrap=True)
 
-        checks = verify(show)
+        checks = verify(show, self.slow)
         passed = all(check.passed for check in checks)
         if self.json:
             print_json({"passed": passed, "checks": [{**vars(check), "passed": check.passed} for check in checks]})
