@@ -98,7 +98,7 @@ class Settings:
     """Steps of 1 ms for which an example is shown."""
     seeds: int = 3
     """Independent runs; each has its own test episodes, shared by all rows, and intervals are over seeds."""
-    iterations: int = 400
+    iterations: int = 200
     """Meta-iterations of every run."""
     episodes: int = 32
     """Episodes in each iteration, with 10 queries each."""

@@ -152,8 +152,8 @@ FORMATS = {
     "tasks/sinusoid.py": {"double"},  # a draw on the CPU
     "meta/evaluate.py": {"double"},  # statistics of scores, in numpy
     "crosscheck.py": {"double"},  # Brian2 computes in float64
-    "verify.py": {"double"},
-    "analysis/rule_card.py": {"double"},  # dw is a difference of weights
+    **{f"verify/{name}.py": {"double"} for name in ("long", "networks", "rates", "spikes")},
+    **{f"analysis/{name}.py": {"double"} for name in ("rule_card", "timing")},  # dw is a difference of weights
     "cli/export.py": {"double"},  # the script is compared with float64
     "cli/crosscheck.py": {"double", "float"},  # compares the two
     "cli/train.py": {"double"},  # the user asks for it by --float64
