@@ -107,10 +107,10 @@ def print_crosscheck(found: Crosscheck) -> None:
 
 @dataclass
 class Verify:
-    """Measure what is claimed, here: all library rules in both engines, closed forms and known phenomena (TIME)."""
+    """Measure what is claimed, here: all library rules in both engines, closed forms and known phenomena (about two minutes)."""
 
     slow: bool = False
-    """Phenomena of minutes of simulated time too: inhibitory balance, competition of a thousand synapses (TIMESLOW)."""
+    """Phenomena of minutes of simulated time too: inhibitory balance, competition of a thousand synapses (six minutes more)."""
     json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print one JSON object."""
 

@@ -50,7 +50,7 @@ def balanced() -> Network:
     update = {"dv/dt": "(-60 - v + ge*(0 - v) + gi*(-80 - v))/20", "dge/dt": "-ge/5", "dgi/dt": "-gi/10"}
     spikes = Spikes("v > -50", "v = -60", refractory=5.0, held=("v",))
     cells = Population("cells", 20, update, inputs=(), start={"v": -60.0}, spikes=spikes)
-    w = Param(Uniform(0.5 * 0.0235, 1.5 * 0.0235), per="synapse", learned=False)
+    w = Param(Uniform(0.5 * 0.0228, 1.5 * 0.0228), per="synapse", learned=False)
     rule = rules.get("inhibitory_stdp")
     return Network(
         (Population("excitatory", 200), Population("inhibitory", 50), cells),
