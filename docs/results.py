@@ -35,6 +35,7 @@ ORDER = (
     "evolve_rule",
     "transitive_inference",
     "random_labels",
+    "spiking_few_shot",
     "omniglot_plasticity",
     "omniglot_maml",
     "sinusoid_maml",

@@ -107,10 +107,10 @@ def print_crosscheck(found: Crosscheck) -> None:
 
 @dataclass
 class Verify:
-    """Measure what is claimed, here: all library rules in both engines, closed forms and known phenomena (about two minutes)."""
+    """Measure what is claimed, here: library rules in both engines, closed forms, known phenomena (two minutes)."""
 
     slow: bool = False
-    """Phenomena of minutes of simulated time too: inhibitory balance, competition of a thousand synapses (six minutes more)."""
+    """Phenomena of minutes of simulated time too: inhibitory balance, a thousand synapses (six minutes more)."""
     json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print one JSON object."""
 
