@@ -36,6 +36,7 @@ ORDER = (
     "transitive_inference",
     "random_labels",
     "spiking_few_shot",
+    "surrogate_gradient",
     "omniglot_plasticity",
     "omniglot_maml",
     "sinusoid_maml",

@@ -30,6 +30,7 @@ SMOKE = {
     "evolve_rule.py": ("runs/evolve_rule-smoke", "evolve_rule.png"),
     "transitive_inference.py": ("runs/transitive_inference-smoke", "transitive_inference.png"),
     "spiking_few_shot.py": ("runs/spiking_few_shot-smoke", "spiking_few_shot.png"),
+    "surrogate_gradient.py": ("runs/surrogate_gradient-smoke", "surrogate_gradient.png"),
     "pattern_completion.py": ("runs/pattern_completion-smoke", "pattern_completion.png"),
 }
 
