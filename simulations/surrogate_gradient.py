@@ -44,7 +44,7 @@ class Case(NamedTuple):
     @property
     def name(self) -> str:
         """Heading of the column."""
-        return f"{self.rule}: {'parameters of the rule' if self.of_rule else 'weights and time constant of spiking'}"
+        return f"{self.rule}: {'the rule' if self.of_rule else 'hidden neurons'}"
 
     def chosen(self, learner: nm.PlasticLearner) -> list[str]:
         """Return the names of the parameters: the rule's, or those that decide when a hidden neuron spikes."""
@@ -171,7 +171,8 @@ def main(settings: Settings) -> None:
         axis.axhline(0, color=COLOURS["grey"], lw=0.5)
         axis.set(xscale="log", xlabel="slope", ylabel="cosine with the estimate" if i == 0 else "")
         axis.set_xticks(SLOPES, [f"{slope:g}" for slope in SLOPES])
-        axis.set_title(case.name, fontsize=7)
+        axis.minorticks_off()
+        axis.set_title(case.name.replace(": ", ":\n"), fontsize=7)
     axes[0].legend(fontsize=6, frameon=False)
     save_figure(figure, settings.out / "surrogate_gradient.png")
     used = SURROGATES.index("fast_sigmoid"), SLOPES.index(5.0)
@@ -190,7 +191,8 @@ def main(settings: Settings) -> None:
         question=f"""Cosine between the surrogate meta-gradient and the gradient of the loss blurred by sigma
         {settings.sigma:g} (antithetic evolution strategy, {settings.pairs:,} pairs, no shaping), of the network
         `spiking` with {settings.hidden} hidden neurons as it is drawn, {settings.tasks} five-way one-shot tasks. With
-        e_prop the outputs do not spike; with r_stdp they do, and drive the rule.""",
+        e_prop the outputs do not spike; with r_stdp they do, and drive the rule. Columns: the parameters of the hidden
+        neurons (weights onto them, time constant), or those of the rule.""",
         columns=[case.name for case in CASES],
         rows=rows,
         findings=[

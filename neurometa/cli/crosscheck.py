@@ -107,7 +107,7 @@ def print_crosscheck(found: Crosscheck) -> None:
 
 @dataclass
 class Verify:
-    """Measure what is claimed, here: library rules in both engines, closed forms, known phenomena (two minutes)."""
+    """Measure what is claimed, here: library rules in both engines, closed forms, known phenomena (a minute or two)."""
 
     slow: bool = False
     """Phenomena of minutes of simulated time too: inhibitory balance, a thousand synapses (six minutes more)."""
@@ -132,6 +132,6 @@ class Verify:
             table.add_column(heading)
         for check in checks:
             word = "[green]ok[/]" if check.passed else "[red]FAIL[/]"
-            table.add_row(check.name, f"{check.measured:.1e}", f"{check.allowed:.0e}", word)
+            table.add_row(check.name, f"{check.measured:.1e}", f"{check.allowed:.1e}".replace(".0e", "e"), word)
         Console().print(table, highlight=False)
         return 0 if passed else 1
