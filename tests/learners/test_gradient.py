@@ -260,7 +260,7 @@ def test_a_minibatch_takes_the_support_in_turn_and_leaves_nothing_out(task, poin
     torch.testing.assert_close(found, theta, rtol=1e-13, atol=1e-13)
 
 
-@BOTH
+@pytest.mark.parametrize("network", [curved(), pytest.param(Net(), marks=pytest.mark.slow)], ids=["Network", "Module"])
 def test_compiled_equals_eager_and_is_not_first_order(task, episode, slopes, relative, network):
     """torch.compile silently drops the second order of ``autograd.grad``; the compiled path must not."""
     torch.compiler.reset()
