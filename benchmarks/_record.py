@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from neurometa.meta.folder import write_atomically
+from neurometa.files import write_atomically
+from neurometa.provenance import commit_of, environment
 
 __all__ = ["place", "wait", "write_record"]
 
@@ -30,17 +29,11 @@ def place(device: str) -> str:
 
 def write_record(settings: Any, **figures: Any) -> None:
     """Write figures as JSON to ``settings.out``, with the dataclass of settings and where they were measured."""
-    command, here = ["git", "rev-parse", "--short", "HEAD"], Path(__file__).parent
     record = {
         "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
         **figures,
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "place": place(getattr(settings, "device", "cpu")),
-        },
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "commit": subprocess.run(command, cwd=here, capture_output=True, text=True).stdout.strip(),
+        "environment": {**environment(), "place": place(getattr(settings, "device", "cpu"))},
+        "commit": commit_of(Path(__file__).parent),
     }
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(settings.out, lambda file: file.write(json.dumps(record, indent=1).encode()))

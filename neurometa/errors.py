@@ -14,6 +14,7 @@ __all__ = [
     "EngineError",
     "ExpressionError",
     "NeurometaError",
+    "RecordingError",
     "RunError",
     "SpecificationError",
     "TrainingError",
@@ -43,6 +44,10 @@ class DataError(NeurometaError):
 
 class RunError(NeurometaError):
     """A run folder that cannot be read, written or continued."""
+
+
+class RecordingError(NeurometaError):
+    """A recording that cannot be made, or a file that is none, is damaged, or is too new."""
 
 
 class TrainingError(NeurometaError):

@@ -12,8 +12,8 @@ import tyro
 
 from ..bridge import brian2_script, synapses_text
 from ..errors import RunError, SpecificationError
+from ..files import write_atomically
 from ..learners import PlasticLearner
-from ..meta.folder import write_atomically
 from ..meta.run import Run, load_run
 from ..streams import generator
 from ..torch_engine import simulate

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import os
-import subprocess
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 
 import torch
 
-from ..meta.folder import write_atomically
+from ..files import write_atomically
+from ..provenance import commit_of
 
 __all__ = ["Cell", "command_for", "save_result", "to_markdown", "to_text"]
 
@@ -99,7 +99,7 @@ def save_result(
         "seeds": seeds,
         "seconds": round(seconds, 1),
         "torch": torch.__version__.partition("+")[0],
-        "commit": _commit(Path(script).parent),
+        "commit": commit_of(Path(script).parent),
     }
     try:
         before = json.loads(path.read_text())
@@ -214,17 +214,3 @@ def _show(cell: Cell, digits: int, signed: bool = False) -> str:
         return f"{cell:,.0f}"
     text = f"{cell:{'+' if signed else ''}.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
-
-
-def _commit(folder: Path) -> str:
-    """Return the commit of a checkout, with a plus where its tracked files were changed; empty outside of one."""
-
-    def ask(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit = ask("rev-parse", "--short=10", "HEAD")
-        return commit + ("+" if commit and ask("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return ""

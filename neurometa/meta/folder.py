@@ -12,7 +12,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,42 +20,13 @@ from typing import Any
 import torch
 
 from ..errors import RunError
+from ..files import reason, write_atomically
 from .compare import differences
 from .settings import completed
 
-__all__ = ["RunFolder", "write_atomically"]
+__all__ = ["RunFolder"]
 
 _SEAL = 2 + 64  # bytes that `_seal` changes or adds: the comment's length, and the digits of a SHA-256
-
-
-def write_atomically(path: Path, write: Callable[[Any], Any]) -> None:
-    """Write a file through a temporary one: afterwards the old or the new file is there, whole.
-
-    Parameters
-    ----------
-    path : Path
-        What is written.
-    write : callable
-        Receives the open binary file.
-
-    Raises
-    ------
-    RunError
-        If the file cannot be written (target not writable, disk full, size limit); the old file is untouched.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise RunError(f"cannot write {path}: {_reason(error)}; what was there before is untouched") from None
 
 
 class RunFolder:
@@ -114,7 +85,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"cannot make the run folder {self.path}: {_reason(error)}") from None
+            raise RunError(f"cannot make the run folder {self.path}: {reason(error)}") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -163,7 +134,7 @@ class RunFolder:
                 f"{self.path} is not a run folder (no config.json); make one with 'neurometa train'"
             ) from None
         except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"{path} cannot be read: {_reason(error)}") from None
+            raise RunError(f"{path} cannot be read: {reason(error)}") from None
         if not isinstance(found, dict):
             raise RunError(f"{path} holds no settings of a run")
         return found
@@ -191,7 +162,7 @@ class RunFolder:
         except FileNotFoundError:
             raise RunError(f"{self.path} has no checkpoint {path.name}; train it with --resume") from None
         except OSError as error:
-            raise RunError(f"cannot read {path}: {_reason(error)}") from None
+            raise RunError(f"cannot read {path}: {reason(error)}") from None
         try:
             if content != _seal(content[:-_SEAL] + b"\0\0"):
                 raise ValueError("the checksum does not fit")  # torch itself does not look at checksums
@@ -217,7 +188,7 @@ class RunFolder:
             with open(path, "a") as file:
                 file.write(_line(record))
         except OSError as error:
-            raise RunError(f"cannot write {path}: {_reason(error)}; the last checkpoint is untouched") from None
+            raise RunError(f"cannot write {path}: {reason(error)}; the last checkpoint is untouched") from None
 
     def metrics(self) -> list[dict[str, Any]]:
         """Read ``metrics.jsonl``; a line cut off by a kill is left out."""
@@ -248,7 +219,3 @@ def _line(record: dict[str, Any]) -> str:
     """Write a record as one line of JSON; numbers that JSON does not have become null."""
     plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     return json.dumps(plain, allow_nan=False) + "\n"
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__

@@ -18,10 +18,11 @@ import torch
 
 from neurometa import networks, rules
 from neurometa.errors import NeurometaError, RunError
+from neurometa.files import write_atomically
 from neurometa.learners import GradientLearner, PlasticLearner
 from neurometa.meta import RunFolder, load_run, meta_train
 from neurometa.meta.compare import differences
-from neurometa.meta.folder import _seal, write_atomically
+from neurometa.meta.folder import _seal
 from neurometa.meta.settings import describe
 from neurometa.outer import Backprop
 from neurometa.tasks.tracking import Tracking
