@@ -10,11 +10,12 @@ and parameters before any training, and compared.
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from neurometa.analysis.figures import COLOURS, new_figure, save_figure
 from neurometa.cli.progress import error_console
 from neurometa.cli.results import save_result
 from neurometa.cli.script import run_script
+from neurometa.errors import NeurometaError
+from neurometa.files import write_atomically
 from neurometa.meta.evaluate import interval
 from neurometa.meta.loop import tile
 from neurometa.outer import Problem
@@ -78,7 +81,7 @@ class Settings:
     seeds: int = 10
     """Networks, each with tasks of its own; intervals are over them."""
     out: Path = Path("runs/surrogate_gradient")
-    """Folder for table and figure."""
+    """Folder for table and figure; an interrupted run is continued."""
 
 
 SMOKE = Settings(hidden=4, hold=12, tasks=2, pairs=8, chunk=4, seeds=2, out=Path("runs/surrogate_gradient-smoke"))
@@ -140,16 +143,34 @@ def compare(settings: Settings, task: nm.tasks.Task, case: Case, seed: int) -> t
     return np.reshape(found, (len(SURROGATES), len(SLOPES))), float(np.sqrt(2 * agreement / (1 + agreement)))
 
 
+def measure(settings: Settings, task: nm.tasks.Task) -> list[dict[str, Any]]:
+    """Return what `compare` found for every case and network; what a file in the folder has is not computed again."""
+    path = settings.out / "networks.json"
+    asked = {name: value for name, value in asdict(settings).items() if name != "out"}
+    found = json.loads(path.read_text()) if path.exists() else {"settings": asked, "networks": []}
+    if found["settings"] != asked:
+        raise NeurometaError(f"{path} was measured with other settings; choose another folder (--out)")
+    settings.out.mkdir(parents=True, exist_ok=True)
+    every = list(product(range(len(CASES)), range(settings.seeds)))
+    done = found["networks"]
+    console = error_console()
+    for i, seed in track(every[len(done) :], "networks", console=console, disable=not console.is_terminal):
+        begun = time.perf_counter()
+        cosines, limit = compare(settings, task, CASES[i], seed)
+        seconds = time.perf_counter() - begun
+        done.append({"cosines": cosines.tolist(), "limit": limit, "seconds": seconds})
+        write_atomically(path, lambda file: file.write(json.dumps(found).encode()))
+    return done
+
+
 def main(settings: Settings) -> None:
     """Compare, write table and figure."""
     torch.set_num_threads(1)
-    begun = time.perf_counter()
     task = nm.tasks.get("gaussian_clusters")(n_way=5, n_shot=1, n_query=5)
-    cosines = np.empty((len(CASES), settings.seeds, len(SURROGATES), len(SLOPES)))
-    limits = np.empty((len(CASES), settings.seeds))
-    every = list(product(range(len(CASES)), range(settings.seeds)))
-    for i, seed in track(every, "networks", console=error_console()):
-        cosines[i, seed], limits[i, seed] = compare(settings, task, CASES[i], seed)
+    measured = measure(settings, task)
+    shape = (len(CASES), settings.seeds, len(SURROGATES), len(SLOPES))
+    cosines = np.reshape([each["cosines"] for each in measured], shape)
+    limits = np.reshape([each["limit"] for each in measured], shape[:2])
     rows = [
         (f"{name}, slope {slope:g}", [interval(cosines[i, :, j, k]) for i in range(len(CASES))])
         for j, name in enumerate(SURROGATES)
@@ -202,7 +223,7 @@ def main(settings: Settings) -> None:
             "half and .4 of the slope; a step through the reset multiplies a gradient by up to |1 - peak|.",
         ],
         seeds=settings.seeds,
-        seconds=time.perf_counter() - begun,
+        seconds=sum(each["seconds"] for each in measured),
         figure="surrogate_gradient.png",
         over="networks",
         digits=2,

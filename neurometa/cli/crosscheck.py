@@ -110,7 +110,7 @@ class Verify:
     """Measure what is claimed, here: library rules in both engines, closed forms, known phenomena (a minute or two)."""
 
     slow: bool = False
-    """Phenomena of minutes of simulated time too: inhibitory balance, a thousand synapses (three to six minutes more)."""
+    """Phenomena of minutes of simulated time too: inhibitory balance, a thousand synapses (3 to 6 minutes more)."""
     json: Annotated[bool, tyro.conf.arg(name="json")] = False
     """Print one JSON object."""
 
