@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import crosscheck, learners, networks, outer, rules, tasks
+    from . import crosscheck, learners, networks, outer, record, rules, tasks
     from .bridge import from_brian2
     from .learners import GradientLearner, PlasticLearner
     from .meta.bundle import meta_train_seeds
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .meta.run import Run, load_run
     from .meta.train import meta_train
     from .outer import Backprop
+    from .record import Recorder, Recording, RecordPlan, open_recording
     from .spec import (
         MLP,
         ConvTrunk,
@@ -48,6 +49,7 @@ _SOURCES = {
     "learners": ("GradientLearner", "PlasticLearner"),
     "meta": ("Run", "evaluate", "load_run", "meta_train", "meta_train_seeds"),
     "outer": ("Backprop",),
+    "record": ("RecordPlan", "Recorder", "Recording", "open_recording"),
     "spec": (
         "MLP",
         "ConvTrunk",
@@ -72,7 +74,7 @@ _SOURCES = {
     "torch_engine": ("init_params", "make_step", "simulate", "start"),
     "trajectory": ("Save", "State", "Trajectory"),
 }
-_FOLDERS = ("crosscheck", "learners", "networks", "outer", "rules", "tasks")
+_FOLDERS = ("crosscheck", "learners", "networks", "outer", "record", "rules", "tasks")
 _WHERE = {name: module for module, names in _SOURCES.items() for name in names}
 
 __all__ = [
@@ -93,6 +95,9 @@ __all__ = [
     "Population",
     "Projection",
     "Random",
+    "RecordPlan",
+    "Recorder",
+    "Recording",
     "Run",
     "Save",
     "Spikes",
@@ -112,7 +117,9 @@ __all__ = [
     "meta_train",
     "meta_train_seeds",
     "networks",
+    "open_recording",
     "outer",
+    "record",
     "rules",
     "simulate",
     "start",

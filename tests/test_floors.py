@@ -154,6 +154,7 @@ FORMATS = {
     "crosscheck.py": {"double"},  # Brian2 computes in float64
     **{f"verify/{name}.py": {"double"} for name in ("long", "networks", "rates", "spikes")},
     **{f"analysis/{name}.py": {"double"} for name in ("rule_card", "timing")},  # dw is a difference of weights
+    "record/content.py": {"half"},  # the user asks for it by float16
     "cli/export.py": {"double"},  # the script is compared with float64
     "cli/crosscheck.py": {"double", "float"},  # compares the two
     "cli/train.py": {"double"},  # the user asks for it by --float64

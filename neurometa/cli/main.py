@@ -13,6 +13,7 @@ from .crosscheck import CrosscheckRun, Verify
 from .export import Export
 from .lists import Data, Learners, Networks, Rules, Tasks
 from .quickstart import Quickstart
+from .record import LookAfter, RecordRun
 from .script import guarded, parse, replace_unprintable
 from .train import Evaluate, Train
 
@@ -35,6 +36,8 @@ Command = (
     | _command(CrosscheckRun, "crosscheck")
     | _command(Verify, "verify")
     | _command(Export, "export")
+    | _command(RecordRun, "record")
+    | _command(LookAfter, "recording")
     | _command(Rules, "rules")
     | _command(Tasks, "tasks")
     | _command(Networks, "networks")

@@ -16,6 +16,8 @@ from ..meta.evaluate import evaluate
 from ..meta.run import Run, load_run
 from ..meta.settings import options_of
 from ..meta.train import meta_train
+from ..record.plan import RecordPlan, in_words
+from ..record.recorder import Recorder
 from ..tasks.base import Task, check_split
 from . import choose
 from .output import print_json, print_table
@@ -82,6 +84,9 @@ class Train:
     """Iterations between validations; the best parameters are kept. 0: never."""
     checkpoint_every: int | None = None
     """Iterations between checkpoints; default: every 30 seconds."""
+    record: str = ""
+    """Record episodes while training: default (4 episodes every 50 iterations), or words such as
+    "what=x.*,w.* episodes=8 every=100 step=5 cap=5GB compress=true"; `neurometa recording` reads them."""
     set: tuple[str, ...] = ()
     """Further options, such as task.n_way=20 network.n_hidden=32 learner.compile=true trunk.precision=bfloat16."""
     data_root: Annotated[Path | None, tyro.conf.arg(name="data-root")] = None
@@ -106,6 +111,7 @@ class Train:
         folder = self.run_dir or Path("runs") / f"{stem}-{self.seed}"
         typed = {"lr": self.lr, "schedule": self.schedule, "clip": self.clip}
         outer = choose.make_outer(self.outer, typed, given["outer"])
+        recorder = Recorder(RecordPlan.parse(self.record), on_forecast=self._expect) if self.record else None
         with training_progress("meta-training", task.score_name, self.json) as report:
             run = meta_train(
                 learner,
@@ -120,11 +126,17 @@ class Train:
                 resume=self.resume,
                 checkpoint_every=self.checkpoint_every,
                 on_progress=report,
+                observer=recorder,
                 device=choose.device(self.device),
                 dtype=torch.double if self.float64 else None,
             )
         self._tell(run, folder)
         return 0
+
+    def _expect(self, size: int, files: int) -> None:
+        """Tell how large the recording will be."""
+        if not self.json:
+            print(f"recording: {in_words(size)} in {files} files expected", file=sys.stderr)
 
     def _tell(self, run: Run, folder: Path) -> None:
         """Print where the run is and what was learned."""

@@ -43,7 +43,10 @@ class SynapticLearner(NetworkLearner):
         self, params: Mapping[str, Tensor], support: Part, task: Task, stream: torch.Generator | None = None
     ) -> Tree:
         """Return the synapses after the support set: ``<projection>.w`` and ``<projection>.<trace>.trace``."""
-        state = self.run(params, support, stream, respond=responder(task, support)).final
+        return self.carried(params, support, self.run(params, support, stream, respond=responder(task, support)).final)
+
+    def carried(self, params: Mapping[str, Tensor], support: Part, state: State) -> Tree:
+        """Return what queries are answered from, of the state after the support set."""
         weights = {f"{name}.w": w for name, w in state.w.items()}
         traces = {f"{name}.trace": value for name, value in state.traces.items()}
         return weights | traces | self._statistics(params, support)

@@ -114,6 +114,7 @@ class Loop:
         self.losses: tuple[float, ...] = ()  # since the last report
         self.history: list[dict[str, Any]] = []
         self.satisfied = False  # what `until` said of the history
+        self.observer: Callable[[int, Tree, Episode], None] | None = None
         self._before: Mark | None = None  # one iteration back: its parameters gave a finite loss
 
     @property
@@ -173,7 +174,10 @@ class Loop:
             these are kept.
         """
         mark = self.mark()
-        problem = self.problem(self.sample())
+        episode = self.sample()
+        if self.observer:
+            self.observer(self.iteration, self.params, episode)
+        problem = self.problem(episode)
         return self.accept(mark, *self.plan.outer.step(self.learned, self.state, problem))
 
     def sample(self) -> Episode:

@@ -20,6 +20,7 @@ from ..tasks.base import Task
 from .folder import RunFolder
 from .loop import Loop, Plan
 from .memory import keep_memory
+from .observe import Observer, observed
 from .run import Run
 
 __all__ = ["Progress", "Stopped", "check_intervals", "drive", "meta_train", "signals"]
@@ -64,6 +65,7 @@ def meta_train(
     checkpoint_every: int | None = None,
     report_every: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    observer: Observer | None = None,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> Run:
@@ -100,6 +102,8 @@ def meta_train(
         Iterations between records; default: about 200 records a run.
     on_progress : callable, optional
         Called with a `Progress` after every iteration.
+    observer : Observer, optional
+        Sees every iteration, such as a `Recorder`; the result is the same bit for bit.
     device, dtype
         Of parameters and episodes.
 
@@ -136,7 +140,7 @@ def meta_train(
     check_intervals(checkpoint_every, report_every)
     folder = RunFolder(run_dir) if run_dir is not None else None
     loop = Loop(plan, folder)
-    with folder.locked() if folder else nullcontext():
+    with observed(observer, loop, run_dir), folder.locked() if folder else nullcontext():
         loop.restore(resume)
         with signals() as caught:
             drive(loop, caught, checkpoint_every, report_every or max(1, n_iterations // 200), on_progress)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import RecordingError
 from ..files import write_atomically
-from .layout import SCHEMA, Array, Attribute, Content, chunk_shape
+from .layout import LEAST, SCHEMA, Array, Attribute, Content, chunk_shape
 from .seal import sealed
 
 __all__ = ["add_scales", "image", "write"]
@@ -36,8 +36,10 @@ def image(content: Content, compress: bool = False) -> bytes:
         describe(file, content.attributes, content.texts)
         scales = add_scales(file, content.dims)
         for path, array in content.arrays.items():
-            chunks = chunk_shape(array.dims, array.data.shape, array.data.dtype.itemsize)
-            filters = {"chunks": chunks, "fletcher32": True, **options} if chunks else {}
+            filters: dict[str, Any] = {}
+            if array.data.nbytes > LEAST:  # a chunk more is 2 kB of index, which small arrays are not worth
+                chunks = chunk_shape(array.dims, array.data.shape, array.data.itemsize)
+                filters = {"chunks": chunks, "fletcher32": True, **options}
             attach(file.create_dataset(path, data=array.data, **filters), array, scales)
         for path, attributes in content.groups.items():
             file.require_group(path).attrs.update(attributes)

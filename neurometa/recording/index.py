@@ -56,7 +56,7 @@ def write_index(folder: Path, complete: bool) -> Path:
         first = sources[-1]
         with h5py.File("index", "w", driver="core", backing_store=False) as file:
             names = json.dumps([path.name for path in found])
-            describe(file, {**first.attributes, "complete": complete, "shards": names}, first.texts)
+            describe(file, {**first.attributes, "complete": int(complete), "shards": names}, first.texts)
             scales = {}
             for name in first.dims:
                 dataset = joined(file, sources, name) if batched(name) else _copied(file, first, name)

@@ -13,12 +13,13 @@ stored, axes of length 1 left out); ``/episode_data/{support,query,info}/...`` a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["BATCHED", "SCHEMA", "Array", "Content", "chunk_shape"]
+__all__ = ["BATCHED", "LEAST", "SCHEMA", "Array", "Attribute", "Content", "chunk_shape", "stored_bytes"]
 
 #: Version of the layout; a reader refuses a higher one.
 SCHEMA = 1
@@ -74,8 +75,8 @@ class Content:
     groups: dict[str, dict[str, Attribute]] = field(default_factory=dict)
 
 
-def chunk_shape(dims: Sequence[str], shape: Sequence[int], itemsize: int) -> tuple[int, ...] | None:
-    """Return the shape of a chunk: one episode over all its time, clipped to 0.25 to 4 MB; None if nothing is stored.
+def chunk_shape(dims: Sequence[str], shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    """Return the shape of a chunk: one episode over all its time, clipped to 0.25 to 4 MB.
 
     Examples
     --------
@@ -86,8 +87,6 @@ def chunk_shape(dims: Sequence[str], shape: Sequence[int], itemsize: int) -> tup
     >>> chunk_shape(("time", "episode", "neuron"), (200, 2, 10), 4)
     (200, 2, 10)
     """
-    if not shape or not all(shape):
-        return None
     chunk = [1 if name in BATCHED else size for name, size in zip(dims, shape, strict=True)]
     size = itemsize * int(np.prod(chunk))
     for axis, name in enumerate(dims):
@@ -100,3 +99,18 @@ def chunk_shape(dims: Sequence[str], shape: Sequence[int], itemsize: int) -> tup
             chunk[axis] = max(1, min(-(-chunk[axis] // 2), MOST // size if size <= MOST else 1))
             size *= chunk[axis]
     return tuple(chunk)
+
+
+def stored_bytes(dims: Sequence[str], shape: Sequence[int], itemsize: int) -> int:
+    """Return how many bytes an array takes in a file; the last chunk on an axis is stored whole.
+
+    Examples
+    --------
+    >>> stored_bytes(("time", "episode", "neuron"), (200, 64, 10), 4)
+    528000
+    """
+    size = itemsize * math.prod(shape)
+    if size <= LEAST:
+        return size
+    chunk = chunk_shape(dims, shape, itemsize)
+    return itemsize * math.prod(-(-length // part) * part for length, part in zip(shape, chunk, strict=True))

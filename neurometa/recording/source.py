@@ -147,7 +147,9 @@ class Source:
             return self._all[path]
 
     def dims_of(self, path: str) -> tuple[str, ...]:
-        """Return the names of an array's axes."""
+        """Return the names of an array's axes; a coordinate lies on itself."""
+        if path in self.dims:
+            return (path,)
         with failing(self.path):
             return tuple(axis[0].name.lstrip("/") for axis in self.dataset(path).dims)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import SpecificationError, unknown
 
-__all__ = ["SPLITS", "Episode", "Interactive", "Part", "Task", "check_split", "join", "responder", "tile"]
+__all__ = ["SPLITS", "Episode", "Interactive", "Part", "Task", "check_split", "first", "join", "responder", "tile"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -87,6 +87,24 @@ def join(episodes: Sequence[Episode]) -> Episode:
 
     queries = [episode.query for episode in episodes if episode.query is not None]
     return Episode(beside([episode.support for episode in episodes]), beside(queries) if queries else None)
+
+
+def first(episode: Episode, n: int) -> Episode:
+    """Return the first ``n`` tasks of an episode, their latent variables included."""
+    batch = episode.support.target.shape[1]
+
+    def of(part: Part) -> Part:
+        inputs = {name: value[:, :n] for name, value in part.inputs.items()}
+        world = {name: value[:, :n] for name, value in part.world.items()}
+        return part._replace(inputs=inputs, target=part.target[:, :n], weight=part.weight[:, :n], world=world)
+
+    info = {name: value.narrow(batch_axis(value, batch), 0, n) for name, value in episode.info.items()}
+    return Episode(of(episode.support), None if episode.query is None else of(episode.query), info)
+
+
+def batch_axis(latent: Tensor, batch: int) -> int:
+    """Return the axis of a latent variable on which tasks lie: the first, or the second after time."""
+    return 0 if latent.shape[0] == batch and (latent.ndim < 2 or latent.shape[1] != batch) else 1
 
 
 class Task(ABC):

@@ -15,7 +15,7 @@ from ..spec import Network
 from ..trajectory import Save, State, Trajectory
 from .program import Program, program
 
-__all__ = ["Respond", "run", "simulate"]
+__all__ = ["Respond", "places", "run", "simulate"]
 
 CHUNK = 1000
 Flags = bool | Tensor | Sequence[bool]
@@ -202,21 +202,26 @@ def _with_tangents(tree: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def places(network: Network, state: State) -> dict[str, tuple[str, str]]:
+    """Return what a plan may keep: its name in `Save` -> where it is found, in the state or among the currents."""
+    found: dict[str, tuple[str, str]] = {}
+    known = {p.name for p in network.populations}
+    for key in state.x:
+        population, variable = key.split(".")
+        if population in known:
+            found[f"{variable}.{population}"] = ("x", key)
+    for each in network.populations:
+        if not each.is_input:
+            found |= {f"{v}.{each.name}": ("current", f"{each.name}.{v}") for v in each.inputs}
+    found |= {f"w.{key}": ("w", key) for key in state.w}
+    return found | {f"traces.{key}": ("traces", key) for key in state.traces}
+
+
 class _Keeper:
     """Chooses what a plan keeps from the state and the currents of a step."""
 
     def __init__(self, network: Network, save: Save | None, state: State):
-        self.places: dict[str, tuple[str, str]] = {}
-        known = {p.name for p in network.populations}
-        for key in state.x:
-            population, variable = key.split(".")
-            if population in known:
-                self.places[f"{variable}.{population}"] = ("x", key)
-        for each in network.populations:
-            if not each.is_input:
-                self.places |= {f"{v}.{each.name}": ("current", f"{each.name}.{v}") for v in each.inputs}
-        self.places |= {f"w.{key}": ("w", key) for key in state.w}
-        self.places |= {f"traces.{key}": ("traces", key) for key in state.traces}
+        self.places = places(network, state)
         self.names = save.choose(list(self.places)) if save else []
         self.every = save.every if save else 0
 
