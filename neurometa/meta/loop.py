@@ -17,6 +17,7 @@ from ..streams import Streams, generator
 from ..tasks.base import Episode, Task, tile
 from ..tree import Tree, spread
 from .folder import RunFolder
+from .observe import Observer
 from .run import Run
 from .settings import describe
 from .state import alike, plain, rebuilt
@@ -114,7 +115,7 @@ class Loop:
         self.losses: tuple[float, ...] = ()  # since the last report
         self.history: list[dict[str, Any]] = []
         self.satisfied = False  # what `until` said of the history
-        self.observer: Callable[[int, Tree, Episode], None] | None = None
+        self.observer: Observer | None = None
         self._before: Mark | None = None  # one iteration back: its parameters gave a finite loss
 
     @property
@@ -176,7 +177,7 @@ class Loop:
         mark = self.mark()
         episode = self.sample()
         if self.observer:
-            self.observer(self.iteration, self.params, episode)
+            self.observer.observe(self.iteration, self.params, episode)
         problem = self.problem(episode)
         return self.accept(mark, *self.plan.outer.step(self.learned, self.state, problem))
 
@@ -276,6 +277,8 @@ class Loop:
         """Write everything that continuing needs."""
         if self.folder is None:
             return
+        if self.observer:
+            self.observer.flush()
         record = {name: getattr(self, name) for name in ("params", "iteration", "seconds", "score", "best", "losses")}
         self.folder.save("last", {**record, "state": plain(self.state), "streams": self.streams.state_dict()})
 

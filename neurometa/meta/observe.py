@@ -7,11 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..tasks.base import Episode
-from .loop import Loop, Plan
+
+if TYPE_CHECKING:
+    from .loop import Loop, Plan
 
 __all__ = ["Observer", "observed"]
 
@@ -28,6 +31,10 @@ class Observer(ABC):
         """See the tasks of an iteration (counted from 0) and the parameters before its step."""
 
     @abstractmethod
+    def flush(self) -> None:
+        """Put on disk what was seen: a checkpoint follows, and a run that is continued from it shows nothing again."""
+
+    @abstractmethod
     def end(self, complete: bool) -> None:
         """Finish; ``complete`` says whether the run came to its end."""
 
@@ -39,7 +46,7 @@ def observed(observer: Observer | None, loop: Loop, run_dir: str | os.PathLike[s
         yield
         return
     observer.begin(loop.plan, Path(run_dir) if run_dir is not None else None)
-    loop.observer = observer.observe
+    loop.observer = observer
     try:
         yield
     except BaseException:

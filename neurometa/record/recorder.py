@@ -166,6 +166,11 @@ class Recorder(Observer):
             float16=plan.float16,
         )
 
+    def flush(self) -> None:
+        """Wait until the thread has written everything."""
+        if self._writer is not None:
+            self._writer.flush()
+
     def end(self, complete: bool) -> None:
         """Wait for the files and write the index."""
         if self._writer is not None and self.folder is not None:

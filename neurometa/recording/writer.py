@@ -29,7 +29,7 @@ class Writer:
     """
 
     def __init__(self, compress: bool = False, capacity: int = 4):
-        self.compress, self.written = compress, 0
+        self.compress = compress
         self._queue: queue.Queue[Item] = queue.Queue(capacity)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
@@ -46,8 +46,13 @@ class Writer:
         self._raise()
         self._queue.put((path, content))
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Wait until everything is written; raise what went wrong."""
+        self._queue.join()
+        self._raise()
+
+    def close(self) -> None:
+        """Flush, and end the thread."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join()
@@ -62,9 +67,10 @@ class Writer:
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            if self._error is not None:
-                continue  # what is put after an error is dropped, so that nobody waits
             try:
-                self.written += write(*item, self.compress)
+                if self._error is None:  # what is put after an error is dropped
+                    write(*item, self.compress)
             except BaseException as error:
                 self._error = error
+            finally:
+                self._queue.task_done()
