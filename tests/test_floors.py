@@ -30,7 +30,13 @@ FLOORS = {
 #: Modules that count as one folder: data and its private helpers.
 ONE = dict.fromkeys(("_download", "_mnist", "_npz", "_omniglot"), "data")
 #: Imports along one floor, besides those within a folder; the last two are not in contracts.md.
-ALONG = {("tasks", "data"), ("networks", "rules"), ("verify", "crosscheck"), ("algebra", "expression")}
+ALONG = {
+    ("tasks", "data"),
+    ("networks", "rules"),
+    ("verify", "crosscheck"),
+    ("algebra", "expression"),
+    ("distil", "record"),
+}
 
 
 def module_name(path: Path) -> list[str]:

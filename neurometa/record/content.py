@@ -204,7 +204,7 @@ def _episode(built: _Builder, captured: Captured, dt: float) -> None:
         dims[axis] = "episode"
         built.add(f"episode_data/info/{name}", tuple(dims), value)
     answered = f"{parts[-1][0]}_time"
-    width = "answer" if captured.output.shape[-1] == support.target.shape[-1] else "output"
+    width = "answer" if captured.output.shape[-1] == support.target.shape[-1] else "output_unit"
     built.add("output", (answered, "episode", width), captured.output)
 
 
