@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import crosscheck, distil, learners, networks, outer, record, rules, tasks
+    from . import crosscheck, distil, learners, networks, outer, perturb, record, rules, tasks
     from .bridge import from_brian2
     from .learners import GradientLearner, PlasticLearner
     from .meta.bundle import meta_train_seeds
@@ -74,7 +74,7 @@ _SOURCES = {
     "torch_engine": ("init_params", "make_step", "simulate", "start"),
     "trajectory": ("Save", "State", "Trajectory"),
 }
-_FOLDERS = ("crosscheck", "distil", "learners", "networks", "outer", "record", "rules", "tasks")
+_FOLDERS = ("crosscheck", "distil", "learners", "networks", "outer", "perturb", "record", "rules", "tasks")
 _WHERE = {name: module for module, names in _SOURCES.items() for name in names}
 
 __all__ = [
@@ -120,6 +120,7 @@ __all__ = [
     "networks",
     "open_recording",
     "outer",
+    "perturb",
     "record",
     "rules",
     "simulate",

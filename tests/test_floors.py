@@ -24,7 +24,7 @@ FLOORS = {
     **dict.fromkeys(("torch_engine", "brian2_engine", "recording", "outer"), 3),
     **dict.fromkeys(("learners", "analysis"), 4),
     "meta": 5,
-    **dict.fromkeys(("bridge", "compare", "crosscheck", "verify", "record", "distil", "report"), 6),
+    **dict.fromkeys(("bridge", "compare", "crosscheck", "verify", "record", "distil", "perturb", "report"), 6),
     "cli": 7,
 }
 #: Modules that count as one folder: data and its private helpers.

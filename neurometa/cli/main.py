@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import tyro
 
 from .crosscheck import CrosscheckRun, Verify
+from .distil import Distil
 from .export import Export
 from .lists import Data, Learners, Networks, Rules, Tasks
+from .perturb import Perturb
 from .quickstart import Quickstart
 from .record import LookAfter, RecordRun
 from .script import guarded, parse, replace_unprintable
@@ -38,6 +40,8 @@ Command = (
     | _command(Export, "export")
     | _command(RecordRun, "record")
     | _command(LookAfter, "recording")
+    | _command(Distil, "distil")
+    | _command(Perturb, "perturb")
     | _command(Rules, "rules")
     | _command(Tasks, "tasks")
     | _command(Networks, "networks")
