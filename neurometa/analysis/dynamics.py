@@ -124,7 +124,7 @@ def frozen_map(
         if network[name].is_input or network[name].spikes:
             raise SpecificationError(f"population '{name}' is an input or spikes; its activity is no smooth state")
     sizes = [network[name].size for name in names]
-    values = made.prepare(params, like=like)
+    values = made.prepare(params, like=like.new_zeros(1, 1, 1))
 
     def map_of(x: Tensor) -> Tensor:
         batch = len(x)

@@ -97,14 +97,15 @@ def save_figure(figure: Any, path: str | Path) -> Path:
     return target
 
 
-def log_scale(axis: Any) -> None:
-    """Make the x axis logarithmic, with plain numbers at 1, 2 and 5 times the powers of ten."""
+def log_scale(axis: Any, which: str = "x") -> None:
+    """Make an axis (``x`` or ``y``) logarithmic, with plain numbers at 1, 2 and 5 times the powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set(**{f"{which}scale": "log"})
+    ticks = axis.xaxis if which == "x" else axis.yaxis
+    ticks.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ticks.set_minor_formatter(NullFormatter())
 
 
 def plot_learning_curve(axis: Any, history: Sequence[Mapping[str, float]], score_name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from ..streams import generator
 from ..torch_engine import constrain, init_params, prepare, simulate, start
 from ..torch_engine.plasticity import make_update
 from ..trajectory import Save, State
+from .learned import learned
 
 __all__ = ["LIMIT", "Course", "Surface", "card_network", "dw_surface", "verdict", "weight_course"]
 
@@ -138,8 +140,8 @@ def card_network(rule: PlasticityRule) -> Network:
     )
 
 
-def _parameters(network: Network) -> dict[str, Tensor]:
-    return init_params(network, generator(0, "rule_card"), dtype=torch.double)
+def _parameters(network: Network, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return learned(init_params(network, generator(0, "rule_card"), dtype=torch.double), leaves)
 
 
 def _bounds(rule: PlasticityRule, network: Network, params: Mapping[str, Tensor]) -> tuple[float, float] | None:
@@ -163,7 +165,7 @@ def _has_sign(name: str) -> bool:
     return is_modulator(name) or name.startswith(("error", "drive", "target"))
 
 
-def dw_surface(rule: PlasticityRule, n: int = 31) -> Surface:
+def dw_surface(rule: PlasticityRule, n: int = 31, leaves: Mapping[str, Tensor] = MappingProxyType({})) -> Surface:
     """Return the change of one synapse over the activity of its two neurons, from -1 to 1.
 
     All other neurons are silent, all synapses have the same weight. The engine's own update is run on activities that
@@ -177,6 +179,8 @@ def dw_surface(rule: PlasticityRule, n: int = 31) -> Surface:
         A rate rule.
     n : int
         Number of activities of each neuron.
+    leaves : mapping of str to Tensor
+        Learned parameters from `rule_leaves`, in place of the initial ones.
 
     Returns
     -------
@@ -198,7 +202,7 @@ def dw_surface(rule: PlasticityRule, n: int = 31) -> Surface:
     ([-1.0, 0.0, 1.0], -0.2, '')
     """
     network = card_network(rule)
-    params = _parameters(network)
+    params = _parameters(network, leaves)
     third = [*rule.modulators, *(name for name in rule.variables if name not in ("x_pre", "x_post"))]
     factor = third[0] if third else ""
     held = {name: 1.0 if _has_sign(name) else 0.5 for name in third[1:]}
@@ -269,7 +273,7 @@ def weight_course(
         If the torch engine does not run the rule (spikes).
     """
     network = card_network(rule)
-    params = _parameters(network)
+    params = _parameters(network, {})
     bounds = _bounds(rule, network, params)
     n_pre, n_post = network["source"].size, network["sink"].size
     stream, dtype = generator(seed, "course"), params["shown.w"].dtype

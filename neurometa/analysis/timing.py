@@ -6,8 +6,9 @@ over the lag of one pair, the change by 60 pairings over their frequency, and ov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from ..spec import Network, Param, PlasticityRule, Population, Projection, Spike
 from ..spec.rule import split_variable
 from ..streams import generator
 from ..torch_engine import constrain, init_params, simulate, start
+from .learned import learned
 
 __all__ = ["LAGS", "PAIRINGS", "Timing", "change_by_spikes", "spike_timing"]
 
@@ -121,6 +123,7 @@ def change_by_spikes(
     dt: float = 1.0,
     w: float | Sequence[float] = 0.5,
     third: Tensor | float = 1.0,
+    leaves: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> np.ndarray:
     """Return how far each pair of spike trains moves a synapse, in double precision.
 
@@ -140,6 +143,8 @@ def change_by_spikes(
         Weight at the start: of all runs or of each.
     third : Tensor or float
         The third factor, ``(time, runs, 1)``, or one value for all.
+    leaves : mapping of str to Tensor
+        Learned parameters from `rule_leaves`, in place of the initial ones.
 
     Returns
     -------
@@ -159,7 +164,7 @@ def change_by_spikes(
     """
     first = torch.as_tensor(w, dtype=torch.double).expand(len(trains))
     network = _network(rule, dt, float(first[0]))
-    params = init_params(network, generator(0, "timing"), dtype=torch.double)
+    params = learned(init_params(network, generator(0, "timing"), dtype=torch.double), leaves)
     spikes = {name: first.new_zeros(steps, len(trains), 1) for name in ("source", "teacher")}
     for run, pair in enumerate(trains):
         for name, times in zip(spikes, pair, strict=True):
@@ -171,11 +176,11 @@ def change_by_spikes(
     return (found[:, 0, 0] - first).numpy()
 
 
-def spike_timing(rule: PlasticityRule) -> Timing:
+def spike_timing(rule: PlasticityRule, leaves: Mapping[str, Tensor] = MappingProxyType({})) -> Timing:
     """Return the card of a rule with `on_pre` or `on_post`: steps of 1 ms, the weight read 2 s after the last spike.
 
     Of the window and the frequency curve the third factor stands at 1; the frequency curve is that of consecutive
-    pairings. See `change_by_spikes` for what other variables of the neuron are.
+    pairings. See `change_by_spikes` for what other variables of the neuron are, and for ``leaves``.
 
     Raises
     ------
@@ -186,18 +191,18 @@ def spike_timing(rule: PlasticityRule) -> Timing:
     lags = np.array([lag for lag in range(-100, 101, 4)])
     begin = 150
     pairs = [((begin,), (begin + lag,)) for lag in lags.tolist()]
-    window = change_by_spikes(rule, pairs * 3, 2 * begin + AFTER, w=np.repeat(w, len(pairs)).tolist())
+    window = change_by_spikes(rule, pairs * 3, 2 * begin + AFTER, w=np.repeat(w, len(pairs)).tolist(), leaves=leaves)
     rates = np.array([5, 10, 15, 20, 25, 30, 40, 50])
     periods = [round(1000 / rate) for rate in rates.tolist()]
     pre = {period: [20 + period * k for k in range(PAIRINGS)] for period in periods}
     trains = [(pre[period], [step + lag for step in pre[period]]) for lag in LAGS for period in periods]
-    curve = change_by_spikes(rule, trains, max(periods) * PAIRINGS + 40 + AFTER, w=w[1])
+    curve = change_by_spikes(rule, trains, max(periods) * PAIRINGS + 40 + AFTER, w=w[1], leaves=leaves)
     delays = np.array([0, 20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000])
     factor, late = third_factor(rule), np.full(len(delays), np.nan)
     if factor:
         time = torch.arange(int(delays[-1]) + AFTER)[:, None] - 10 - torch.from_numpy(delays)  # (time, delay)
         pulse = ((time >= 0) & (time < 10)).double()[..., None]
-        late = change_by_spikes(rule, [((0,), (10,))] * len(delays), len(pulse), w=w[1], third=pulse)
+        late = change_by_spikes(rule, [((0,), (10,))] * len(delays), len(pulse), w=w[1], third=pulse, leaves=leaves)
     return Timing(lags, w, window.reshape(3, -1), rates, curve.reshape(2, -1), delays, late, factor)
 
 
