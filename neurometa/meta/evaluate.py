@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..analysis.aligned import mean_interval
 from ..errors import SpecificationError
 from ..learners import Learner
 from ..streams import generator
@@ -101,14 +102,8 @@ def interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> tuple
     >>> [round(v, 3) for v in interval([1.0, 2.0, 3.0])]
     [2.0, -0.484, 4.484]
     """
-    from scipy import stats
-
-    data = np.asarray(values, dtype=np.float64)
-    mean = float(data.mean())
-    if len(data) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf(0.5 + level / 2, len(data) - 1) * data.std(ddof=1) / np.sqrt(len(data)))
-    return mean, mean - half, mean + half
+    mean, low, high = mean_interval(np.asarray(values), level)
+    return float(mean), float(low), float(high)
 
 
 def ablate(episode: Episode) -> Episode:
