@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from _source import Drawn, Source, Unsuitable, script
 
+from neurometa.analysis import figures
 from neurometa.analysis.dynamics import participation_ratio, pca
 from neurometa.analysis.sheet import Sheet
 
@@ -30,7 +31,7 @@ def draw(source: Source) -> Drawn:
     left, right = sheet.panels
     for k, colour in zip(range(x.shape[1]), COLOURS, strict=False):
         left.line(f"episode {k}", *found.projected[:SHOWN, k].T, colour, marker="o", ms=2, lw=0.7)
-        left.axis.plot(*found.projected[0, k], marker="s", ms=4, color="#000000")
+        left.axis.plot(*found.projected[0, k], marker="s", ms=4, color=figures.COLOURS["black"])
     left.finish(f"a  {name} (square: first step)", "component 1", "component 2")
     total = np.cumsum(found.explained)
     right.line("cumulated", np.arange(1, len(total) + 1), total, marker="o", ms=2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from _source import Drawn, Source, Unsuitable, plastic, script
 
+from neurometa.analysis.figures import COLOURS
 from neurometa.analysis.sheet import Sheet
 from neurometa.distil import distil, rerun
 from neurometa.errors import SpecificationError
@@ -28,15 +29,15 @@ def draw(source: Source) -> Drawn:
     sheet = Sheet(["coefficients", "probabilities"], 2)
     left, right = sheet.panels
     for k, (text, value, low, high, _) in enumerate(rows):
-        left.axis.errorbar(value, k, xerr=[[value - low], [high - value]], fmt="o", ms=4, color="#0072B2")
+        left.axis.errorbar(value, k, xerr=[[value - low], [high - value]], fmt="o", ms=4, color=COLOURS["blue"])
         left.note(text, [value], [k], [low], [high])
-    left.axis.axvline(0, color="#7F7F7F", lw=0.6)
+    left.guide(x=0)
     left.axis.set_yticks(range(len(rows)), [row[0] for row in rows], size=7)
     left.axis.set_ylim(len(rows) - 0.5, -0.5)
     left.finish("a  terms of dw", "coefficient (95 % interval)", "", legend=False)
     order = np.argsort(-found.selection.probability)
     right.points("terms", range(len(order)), found.selection.probability[order], ms=3)
-    right.axis.axhline(0.8, color="#7F7F7F", lw=0.6, ls="--")
+    right.guide(y=0.8, ls="--")
     right.finish("b  found in so many halves", "terms, in order", "inclusion probability", legend=False)
     return Drawn(
         sheet,

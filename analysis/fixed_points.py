@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from _source import Drawn, Source, Unsuitable, script
 
+from neurometa.analysis import figures
 from neurometa.analysis.dynamics import fixed_points, frozen_map, lyapunov
 from neurometa.analysis.sheet import Sheet
 
@@ -35,7 +36,7 @@ def draw(source: Source) -> Drawn:
     sheet = Sheet(["spectrum", "exponent"], 2)
     left, right = sheet.panels
     circle = np.linspace(0, 2 * np.pi, 200)
-    left.axis.plot(np.cos(circle), np.sin(circle), color="#7F7F7F", lw=0.6)
+    left.axis.plot(np.cos(circle), np.sin(circle), color=figures.COLOURS["grey"], lw=0.6)
     counts, exponents = {}, []
     for moment, step in zip(COLOURS, (0, len(x) // 2, -1), strict=True):
         w = {label: torch.from_numpy(recording.w[label][step, k]).double() for label in recording.w}
@@ -51,7 +52,7 @@ def draw(source: Source) -> Drawn:
     left.finish(f"a  Jacobian of {name}, first point", "real part", "imaginary part")
     left.axis.set_aspect("equal", "datalim")
     right.points("exponent", range(3), exponents, ms=6)
-    right.axis.axhline(0, color="#7F7F7F", lw=0.6)
+    right.guide(y=0)
     right.axis.set_xticks(range(3), list(COLOURS), size=7)
     right.finish("b  largest Lyapunov exponent", "weights of the moment", "per step", legend=False)
     said = "; ".join(f"{moment} {n} found, {stable} stable" for moment, (n, stable) in counts.items())

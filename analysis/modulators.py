@@ -87,7 +87,7 @@ def draw(source: Source) -> Drawn:
             f"{around.mean[peak]:.2f}, {around.lags[peak]} steps after it (mean over {around.n} events)."
         )
     for step in np.flatnonzero(events[:span, source.settings.episode]):
-        left.axis.axvline(source.time[step], color="#7F7F7F", lw=0.6, ls=":")
+        left.guide(x=source.time[step], ls=":")
     left.finish("a  one episode" + (f" (dotted: {name})" if events.any() else ""), "time (ms)", "mean over neurons")
     right.finish(f"b  around {name}", f"ms after {name}", "mean over events")
     if not right.rows:

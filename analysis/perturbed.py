@@ -21,7 +21,7 @@ def draw(source: Source) -> Drawn:
     sheet = Sheet(["difference"], 1, height=0.8 + 0.19 * len(rows))
     (panel,) = sheet.panels
     plot_scores(panel.axis, [(row.name, *row.difference) for row in rows if row.difference], source.run.task.score_name)
-    panel.axis.axvline(0, color="#7F7F7F", lw=0.6)
+    panel.guide(x=0)
     for k, row in enumerate(rows):
         assert row.difference is not None
         panel.note(row.name, [row.difference[0]], [k], [row.difference[1]], [row.difference[2]])

@@ -8,10 +8,8 @@ has no such limit.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 
 from . import brian2_engine, torch_engine
+from .callable_module import make_callable
 from .errors import EngineError
 from .spec import Network, Param, Population, Projection, Spikes
 from .spec.rule import split_variable
@@ -393,11 +392,4 @@ def _replayed(case: _Case, ours: Trajectory) -> Trajectory:
     return brian2_engine.simulate(small, params, inputs, learn=case.learn, reset=case.reset, save=save)
 
 
-class _CallableModule(ModuleType):
-    """``nm.crosscheck(...)`` and ``from neurometa.crosscheck import crosscheck`` are the same function."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> Crosscheck:
-        return crosscheck(*arguments, **options)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+make_callable(__name__, crosscheck)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .callable_module import make_callable
 from .errors import SpecificationError
 from .learners import PlasticLearner
 from .learners.plastic import held
@@ -176,7 +174,7 @@ def _arms(
     run: Run, learner: PlasticLearner, lesions: Sequence[float], shift: int, noise: float, seed: int
 ) -> Iterator[_Arm]:
     network, params = learner.network, run.params
-    plastic = {p.label for p in network.plastic}
+    plastic, leaf = {p.label for p in network.plastic}, next(iter(params.values()))
     yield _Arm("as it is", learner, params)
     for name, low, high in (
         ("off", 0.0, 1.0),
@@ -190,14 +188,13 @@ def _arms(
         leaves = dict(params)
         for p in network.plastic:
             size = (network[p.post].size, network[p.pre].size)
-            keep = (torch.rand(size, generator=stream) >= share).to(next(iter(params.values())))
+            keep = (torch.rand(size, generator=stream) >= share).to(leaf)
             leaves[f"{p.label}.lesion"] = keep
         yield _Arm(f"{100 * share:g} % of synapses cut", replace(learner, network=cut), leaves)
     for name in _computed(network):
-        if learner.trunk is None or name != "stimulus":
-            imposed = replace(learner, network=impose(network, name))
-            for label, change in _modulated(name, shift).items():
-                yield _Arm(f"{name} {label}", imposed, params, change, (learner, params))
+        imposed = replace(learner, network=impose(network, name))
+        for label, change in _modulated(name, shift).items():
+            yield _Arm(f"{name} {label}", imposed, params, change, (learner, params))
     answer = network.output.partition(".")[0]
     for population in network.populations:
         name = population.name
@@ -207,7 +204,6 @@ def _arms(
     if "stimulus" in network.inputs:
         yield _Arm(f"noise on the stimulus, {noise:g} sd", learner, params, _noisy(noise), (learner, params))
     fresh = learner.init(generator(run.seed + 1, "init"))
-    leaf = next(iter(params.values()))
     fresh = {name: value.to(leaf) for name, value in fresh.items()}
     of_rule = {name for name in params if name.split(".")[0] in plastic and ".rule." in name}
     if of_rule:
@@ -277,11 +273,4 @@ def _noisy(sd: float) -> Change:
     return change
 
 
-class _CallableModule(ModuleType):
-    """``nm.perturb(...)`` and ``from neurometa.perturb import perturb`` are the same function."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> list[Row]:
-        return perturb(*arguments, **options)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+make_callable(__name__, perturb)

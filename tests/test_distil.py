@@ -17,7 +17,7 @@ from neurometa.streams import generator
 F64 = torch.double
 
 
-def layer(rule, n_in=10, n_out=8, modulators=None):
+def layer(rule, n_in=10, n_out=8):
     """Return one plastic layer of linear neurons."""
     return nm.Network(
         (nm.Population("stimulus", n_in), nm.Population("out", n_out, "drive")),

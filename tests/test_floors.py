@@ -18,7 +18,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 #: Floor of every module or folder directly under the package; a new one has to be given its floor here.
 FLOORS = {
     "errors": -1,  # what everybody may raise
-    **dict.fromkeys(("algebra", "discover", "expression", "files", "provenance", "tree", "streams"), 0),
+    **dict.fromkeys(
+        ("algebra", "callable_module", "discover", "expression", "files", "provenance", "tree", "streams"), 0
+    ),
     **dict.fromkeys(("spec", "trajectory"), 1),
     **dict.fromkeys(("rules", "networks", "tasks", "data", "_download", "_mnist", "_npz", "_omniglot"), 2),
     **dict.fromkeys(("torch_engine", "brian2_engine", "recording", "outer"), 3),

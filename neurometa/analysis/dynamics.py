@@ -225,25 +225,17 @@ def fixed_points(
         x = best
     with torch.no_grad():
         left = (step(x) - x).norm(dim=1)
-    found: list[Tensor] = []
-    counts: list[int] = []
-    for point in x[left < tolerance]:
-        near = [i for i, other in enumerate(found) if float((other - point).norm()) < apart]
-        if near:
-            counts[near[0]] += 1
-        else:
-            found.append(point)
-            counts.append(1)
-    order = np.argsort(-np.array(counts, dtype=int), kind="stable")
-    points = torch.stack([found[i] for i in order]) if found else x[:0]
-    jacobian = _jacobian(step, points) if found else x.new_zeros(0, x.shape[1], x.shape[1])
-    values = np.linalg.eigvals(jacobian.detach().cpu().numpy())
+    first: dict[int, int] = {}  # of points that are the same, the first -> how many there are
+    for i in torch.nonzero(left < tolerance)[:, 0].tolist():
+        same = next((k for k in first if float((x[k] - x[i]).norm()) < apart), i)
+        first[same] = first.get(same, 0) + 1
+    order = sorted(first, key=lambda k: -first[k])
+    points = x[order]
+    jacobian = (_jacobian(step, points) if order else x.new_zeros(0, *eye.shape)).detach().cpu().numpy()
+    values = np.linalg.eigvals(jacobian)
     values = np.take_along_axis(values, np.argsort(-np.abs(values), -1), -1)
-    with torch.no_grad():
-        speed = (step(points) - points).norm(dim=1)
-    return FixedPoints(
-        points.cpu().numpy(), speed.cpu().numpy(), jacobian.detach().cpu().numpy(), values, np.array(counts)[order]
-    )
+    counts = np.array([first[k] for k in order], dtype=int)
+    return FixedPoints(points.cpu().numpy(), left[order].cpu().numpy(), jacobian, values, counts)
 
 
 def lyapunov(step: Map, start: Tensor, n_steps: int = 1000, skip: int = 100, seed: int = 0) -> float:

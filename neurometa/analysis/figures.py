@@ -13,6 +13,8 @@ from ..errors import SpecificationError
 
 __all__ = [
     "COLOURS",
+    "PLAIN",
+    "SIGNED",
     "check_ending",
     "empty_figure",
     "log_scale",
@@ -32,6 +34,9 @@ COLOURS = {
     "black": "#000000",
 }
 
+
+#: Maps that colour-blind readers tell apart: of values with a sign, and of others.
+SIGNED, PLAIN = "RdBu_r", "cividis"
 
 #: Formats in which a figure can be written, named by the ending of its file.
 ENDINGS = (".png", ".svg", ".pdf")

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .figures import COLOURS, empty_figure, save_figure
+from .figures import COLOURS, SIGNED, empty_figure, save_figure
 from .rule_card import LIMIT, Course, Surface
 
 __all__ = ["plot_lengths", "plot_surface", "plot_weights", "rule_figure", "stability"]
 
-#: ColorBrewer's red-white-blue, told apart by colour-blind readers.
-_MAP = "RdBu_r"
 #: Steps of the course that the weights are shown for.
 SHOWN = 400
 _LINES = tuple(COLOURS[name] for name in ("blue", "orange", "green", "red"))
@@ -57,7 +55,7 @@ def plot_surface(axes: Any, surface: Surface) -> Any:
 
     finite = surface.dw[np.isfinite(surface.dw)]
     largest = float(np.abs(finite).max(initial=0.0)) or 1.0
-    colours = matplotlib.colormaps[_MAP].with_extremes(bad=COLOURS["grey"])
+    colours = matplotlib.colormaps[SIGNED].with_extremes(bad=COLOURS["grey"])
     image = None
     for i, j in np.ndindex(axes.shape):
         axis = axes[i, j]

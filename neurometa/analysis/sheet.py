@@ -11,12 +11,9 @@ import numpy as np
 
 from ..errors import SpecificationError
 from ..files import write_atomically
-from .figures import COLOURS, new_figure, save_figure
+from .figures import COLOURS, PLAIN, SIGNED, new_figure, save_figure
 
 __all__ = ["Panel", "Sheet"]
-
-#: Diverging map for signed values, sequential one for others; both are told apart by colour-blind readers.
-SIGNED, PLAIN = "RdBu_r", "cividis"
 
 
 class Panel:
@@ -58,6 +55,14 @@ class Panel:
         """Draw a histogram: edges ``(n + 1,)``, heights ``(n,)``."""
         self.axis.stairs(heights, edges, color=COLOURS[colour], label=series, lw=1)
         self.note(series, (np.asarray(edges)[1:] + np.asarray(edges)[:-1]) / 2, heights)
+
+    def guide(self, x: float | None = None, y: float | None = None, **style: Any) -> None:
+        """Draw a thin grey line at a value, which is no data: nothing is added to the table."""
+        options = {"color": COLOURS["grey"], "lw": 0.6, **style}
+        if x is not None:
+            self.axis.axvline(x, **options)
+        if y is not None:
+            self.axis.axhline(y, **options)
 
     def image(self, series: str, z: Any, x: Any, label: str, signed: bool = True) -> None:
         """Draw rows over ``x``: z ``(rows, n)``; colours are centred at 0 where values have a sign."""

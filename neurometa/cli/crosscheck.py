@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,13 @@ from ..errors import RunError
 from ..learners import PlasticLearner
 from ..meta.run import load_run
 from ..streams import generator
-from ..tasks.base import Episode
+from ..tasks.base import Episode, Task
 from ..torch_engine.trunk import apply_trunk
 from ..verify import Check, verify
 from .output import print_json
 from .progress import error_console
 
-__all__ = ["CrosscheckRun", "Verify"]
+__all__ = ["CrosscheckRun", "Verify", "held_out"]
 
 
 @dataclass
@@ -50,20 +51,13 @@ class CrosscheckRun:
     def run(self) -> int:
         """Compare; return 1 on disagreement."""
         run = load_run(self.run_dir)
-        learner = run.learner
+        learner, params = run.learner, {name: value.detach().cpu() for name, value in run.params.items()}
         if not isinstance(learner, PlasticLearner):
             raise RunError(
                 f"{self.run_dir} was trained with {type(learner).__name__}; crosscheck runs the plastic learner"
             )
-        leaf = next(iter(run.params.values()))
-        episode = run.task.sample(generator(self.seed, "crosscheck"), self.episodes, "test", dtype=leaf.dtype)
-        with torch.no_grad():
-            episode = learner.realise(run.params, episode, run.task)
-        inputs, learn, reset = whole(episode)
-        params = {name: value.detach().cpu() for name, value in run.params.items()}
-        if learner.trunk is not None:
-            with torch.no_grad():
-                inputs["stimulus"] = apply_trunk(learner.trunk, params, inputs["stimulus"])
+        leaf = next(iter(params.values()))
+        inputs, learn, reset = held_out(learner, params, run.task, self.episodes, self.seed)
         # Both engines get the same features: the trunk is no part of the comparison.
         compared = partial(crosscheck, learner.network, params, inputs, learn=learn, reset=reset, seed=self.seed)
         found = [compared(replay=self.replay, tolerance=self.tolerance)]
@@ -76,6 +70,22 @@ class CrosscheckRun:
             for one in found:
                 print_crosscheck(one)
         return 0 if agrees else 1
+
+
+def held_out(
+    learner: PlasticLearner, params: Mapping[str, torch.Tensor], task: Task, n: int, seed: int
+) -> tuple[dict[str, torch.Tensor], list[bool], list[bool]]:
+    """Return held-out episodes as one sequence for both engines, with the flags of its steps.
+
+    Inputs are those that the network's answers brought about, and what the trunk makes of images.
+    """
+    leaf = next(iter(params.values()))
+    episode = task.sample(generator(seed, "crosscheck"), n, "test", dtype=leaf.dtype)
+    with torch.no_grad():
+        inputs, learn, reset = whole(learner.realise(params, episode, task))
+        if learner.trunk is not None:
+            inputs["stimulus"] = apply_trunk(learner.trunk, params, inputs["stimulus"])
+    return inputs, learn, reset
 
 
 def whole(episode: Episode) -> tuple[dict[str, torch.Tensor], list[bool], list[bool]]:

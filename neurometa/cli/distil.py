@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
+from ..brian2_engine._brian2 import load
 from ..crosscheck import crosscheck
 from ..distil import Distilled, Rerun, distil, rerun
-from ..errors import SpecificationError
+from ..errors import EngineError, SpecificationError
 from ..files import write_atomically
 from ..learners import PlasticLearner
 from ..meta.run import Run, load_run
-from ..streams import generator
-from ..torch_engine.trunk import apply_trunk
 from . import choose
-from .crosscheck import whole
+from .crosscheck import held_out
 from .output import print_json, print_rows
 
 __all__ = ["Distil"]
@@ -111,19 +109,13 @@ class Distil:
     def _in_brian2(self, run: Run, found: Distilled) -> float | None:
         """Return how far both engines are apart with the equation, or None without Brian2."""
         try:
-            import brian2  # noqa: F401
-        except ImportError:
+            load()
+        except EngineError:
             return None
         assert isinstance(run.learner, PlasticLearner)
         learner, params = found.learner(run.learner), found.params(run.learner, run.params)
-        leaf = next(iter(params.values()))
-        episode = run.task.sample(generator(self.seed, "crosscheck"), 2, "test", dtype=leaf.dtype)
-        with torch.no_grad():
-            inputs, learn, reset = whole(learner.realise(params, episode, run.task))
-            plain = {name: value.detach().cpu() for name, value in params.items()}
-            if learner.trunk is not None:
-                inputs["stimulus"] = apply_trunk(learner.trunk, plain, inputs["stimulus"])
-        return crosscheck(learner.network, plain, inputs, learn=learn, reset=reset, seed=self.seed).largest
+        inputs, learn, reset = held_out(learner, params, run.task, 2, self.seed)
+        return crosscheck(learner.network, params, inputs, learn=learn, reset=reset, seed=self.seed).largest
 
     def _print(self, run: Run, found: Distilled, again: Rerun, apart: float | None) -> None:
         rows = [(t, f"{c:.4g}", f"[{low:.4g}, {high:.4g}]", f"{p:.2f}") for t, c, low, high, p in found.rows()]

@@ -18,8 +18,7 @@ from ..meta.run import Run, load_run
 from ..streams import generator
 from ..torch_engine import simulate
 from ..torch_engine.params import draw, unconstrain
-from ..torch_engine.trunk import apply_trunk
-from .crosscheck import whole
+from .crosscheck import held_out
 from .output import print_json
 
 __all__ = ["Export"]
@@ -83,12 +82,8 @@ class Export:
         network = learner.network
         params = {name: value.detach().cpu().double() for name, value in run.params.items()}
         first = next(iter(params.values()))
-        episode = run.task.sample(generator(self.seed, "crosscheck"), self.episodes, "test", dtype=first.dtype)
+        inputs, learn, reset = held_out(learner, params, run.task, self.episodes, self.seed)
         with torch.no_grad():
-            episode = learner.realise(params, episode, run.task)
-            inputs, learn, reset = whole(episode)
-            if learner.trunk is not None:
-                inputs["stimulus"] = apply_trunk(learner.trunk, params, inputs["stimulus"])
             inputs = {name: value.double() for name, value in inputs.items()}
             stream, noise = generator(self.seed, "export"), {}
             n_steps, batch = next(iter(inputs.values())).shape[:2]

@@ -7,10 +7,7 @@ cannot tell apart, and returns a rule that can be run, scored and cross-checked 
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import Any
-
+from ..callable_module import make_callable
 from .rerun import Rerun, rerun
 from .samples import Samples, samples_of
 from .search import Distilled, distil
@@ -18,11 +15,4 @@ from .search import Distilled, distil
 __all__ = ["Distilled", "Rerun", "Samples", "distil", "rerun", "samples_of"]
 
 
-class _CallableModule(ModuleType):
-    """``nm.distil(...)`` and ``from neurometa.distil import distil`` are the same function."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> Distilled:
-        return distil(*arguments, **options)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+make_callable(__name__, distil)

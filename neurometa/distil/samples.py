@@ -58,9 +58,7 @@ def plastic_projection(network: Network, label: str | None) -> Projection:
     return plastic[label]
 
 
-def samples_of(
-    network: Network, projection: Projection, kept: Mapping[str, np.ndarray], part: Part, first: int = 0
-) -> Samples:
+def samples_of(network: Network, projection: Projection, kept: Mapping[str, np.ndarray], part: Part) -> Samples:
     """Return what a rule saw and did.
 
     Parameters
@@ -72,8 +70,6 @@ def samples_of(
         the second step if that is not known.
     part : Part
         Flags of the sequence.
-    first : int
-        Number of the first episode.
 
     Raises
     ------
@@ -127,7 +123,7 @@ def samples_of(
             axes = rule.trace_axes[name]
             value = value[..., None] if axes == {"post"} else value[:, :, None]
         values[name] = np.broadcast_to(value, shape)
-    blocks = np.broadcast_to(np.arange(first, first + shape[1])[None, :, None, None], shape)
+    blocks = np.broadcast_to(np.arange(shape[1])[None, :, None, None], shape)
     dw = (after - before) / (1.0 if rule.step else network.dt)
     inside = np.ones(shape, dtype=bool)
     if rule.bounds is not None and all(isinstance(b, int | float) for b in rule.bounds):
@@ -150,8 +146,8 @@ def thinned(samples: Samples, seed: int) -> Samples:
     return Samples({n: v[mine] for n, v in samples.values.items()}, samples.dw[mine], samples.blocks[mine])
 
 
-def samples_of_run(run: Run, label: str | None, n: int, seed: int, split: str) -> tuple[Network, Projection, Samples]:
-    """Run episodes of a run, and return network, projection and samples."""
+def samples_of_run(run: Run, label: str | None, n: int, seed: int, split: str) -> tuple[Projection, Samples]:
+    """Run episodes of a run, and return projection and samples."""
     learner = run.learner
     if not isinstance(learner, PlasticLearner):
         raise SpecificationError(f"{type(learner).__name__} has no rule to distil; a PlasticLearner has")
@@ -162,11 +158,11 @@ def samples_of_run(run: Run, label: str | None, n: int, seed: int, split: str) -
     kept = {name: value.cpu().numpy() for name, value in found.kept.items()}
     kept |= {f"x.{name}": value.cpu().numpy() for name, value in found.spikes.items()}
     kept |= {f"w.{name}": value.cpu().numpy() for name, value in found.weights.items()}
-    return learner.network, projection, samples_of(learner.network, projection, kept, found.episode.support)
+    return projection, samples_of(learner.network, projection, kept, found.episode.support)
 
 
-def samples_of_recording(recording: Recording, label: str | None) -> tuple[Network, Projection, Samples]:
-    """Return network, projection and samples of a recording that has every step."""
+def samples_of_recording(recording: Recording, label: str | None) -> tuple[Projection, Samples]:
+    """Return projection and samples of a recording that has every step."""
     network = recording.network
     if network is None:
         raise SpecificationError(f"{recording.files[0]} has no network")
@@ -175,4 +171,4 @@ def samples_of_recording(recording: Recording, label: str | None) -> tuple[Netwo
     projection = plastic_projection(network, label)
     kept = {f"{kind}.{name}": v[()] for kind in ("x", "w", "traces") for name, v in getattr(recording, kind).items()}
     kept |= {name: v[()] for name, v in recording.variables.items()}
-    return network, projection, samples_of(network, projection, kept, recording.episode().support)
+    return projection, samples_of(network, projection, kept, recording.episode().support)

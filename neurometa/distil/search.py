@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from ..analysis.learned import rule_leaves
 from ..analysis.sparse import Selection, Term, design, monomials, separable, stability_selection, term_text
 from ..errors import SpecificationError, unknown
 from ..learners import PlasticLearner
@@ -58,14 +59,16 @@ class Distilled:
     def rows(self) -> list[tuple[str, float, float, float, float]]:
         """Return term, coefficient, ends of its interval and inclusion probability of what was chosen."""
         s = self.selection
-        columns = zip(s.coefficients.tolist(), s.low.tolist(), s.high.tolist(), s.probability.tolist(), strict=True)
-        every = list(columns)
-        return [(term_text(self.terms[k], self.names), *every[k]) for k in s.chosen]
+        columns = (s.coefficients, s.low, s.high, s.probability)
+        return [
+            (term_text(self.terms[k], self.names), *(float(column[k]) for column in columns))  # type: ignore[misc]
+            for k in s.chosen
+        ]
 
     @property
     def equation(self) -> str:
         """The equation with its numbers, as ``--rule`` takes it."""
-        return "dw = " + (_sum([(f"{abs(c):.4g}", text, c < 0) for text, c, *_ in self.rows()]) or "0.0")
+        return "dw = " + _sum([(f"{c:.4g}", text) for text, c, *_ in self.rows()])
 
     def learner(self, learner: PlasticLearner) -> PlasticLearner:
         """Return a learner whose projection follows this rule instead of its own."""
@@ -86,13 +89,10 @@ class Distilled:
         return {name: value if name.startswith(own) else params[name] for name, value in fresh.items()}
 
 
-def _sum(parts: list[tuple[str, str, bool]]) -> str:
-    """Join coefficient, term and sign."""
-    text = ""
-    for coefficient, term, negative in parts:
-        product = coefficient if term == "1" else f"{coefficient}*{term}"
-        text += f"{' - ' if negative else ' + '}{product}" if text else f"{'-' if negative else ''}{product}"
-    return text
+def _sum(parts: Iterable[tuple[str, str]]) -> str:
+    """Return the sum of coefficients times terms as text."""
+    products = (coefficient if term == "1" else f"{coefficient}*{term}" for coefficient, term in parts)
+    return " + ".join(products).replace("+ -", "- ") or "0.0"
 
 
 def distil(
@@ -143,10 +143,10 @@ def distil(
     """
     test: Samples | None = None
     if isinstance(source, Recording):
-        _, chosen, samples = samples_of_recording(source, projection)
+        chosen, samples = samples_of_recording(source, projection)
     else:
-        _, chosen, samples = samples_of_run(source, projection, n_episodes, seed, "train")
-        test = samples_of_run(source, chosen.label, n_episodes, seed, "validation")[2]
+        chosen, samples = samples_of_run(source, projection, n_episodes, seed, "train")
+        test = samples_of_run(source, chosen.label, n_episodes, seed, "validation")[1]
     samples = thinned(samples, seed)
     if not len(samples.dw):
         raise SpecificationError(
@@ -170,7 +170,8 @@ def distil(
     )
     selection = _spread(part, kept, len(terms))
     texts = [term_text(term, names) for term in terms]
-    rule = _rule(chosen, texts, selection, source)
+    read = {name for k in selection.chosen for name, exponent in zip(names, terms[k], strict=True) if exponent}
+    rule = _rule(chosen, texts, read, selection, source)
 
     def r2(of: Samples) -> float:
         y = design({name: of.values[name] for name in names}, [terms[k] for k in selection.chosen])
@@ -195,39 +196,42 @@ def _spread(part: Selection, kept: list[int], n: int) -> Selection:
     return Selection(wide(part.probability), tuple(kept[k] for k in part.chosen), *arrays)
 
 
-def _rule(projection: Projection, texts: list[str], selection: Selection, source: Run | Recording) -> PlasticityRule:
-    """Return the equation as a rule, with traces and bounds of the one that it stands for at their learned values."""
+def _rule(
+    projection: Projection, texts: list[str], read: set[str], selection: Selection, source: Run | Recording
+) -> PlasticityRule:
+    """Return the equation as a rule, with traces and bounds of the one that it stands for at their learned values.
+
+    ``read`` are the variables of the chosen terms.
+    """
     old = projection.rule
     assert old is not None
     known = _values(source, projection)
-    parts = [(f"c_{k}", texts[k], False) for k in selection.chosen]
-    dw = _sum(parts) or "0.0"
+    dw = _sum((f"c_{k}", texts[k]) for k in selection.chosen)
     params = {f"c_{k}": Param(float(selection.coefficients[k])) for k in selection.chosen}
-    low, high = (known[b] if isinstance(b, str) else float(b) for b in old.bounds or (0.0, 0.0))
-    rest: dict[str, Any] = {
-        "name": f"distilled_{old.name}",
-        "bounds": (low, high) if old.bounds else None,
-        "reference": f"distilled from {old.name}",
-    }
+    traces = dict(old.traces)
+    text: dict[str, Any] = {"dw": dw}
     if old.step:
-        lines = [f"{a.target} = {a.expression.text}" for a in old.assignments["step"] if a.target != "w"]
-        place = [a.target for a in old.assignments["step"]].index("w")
-        step = "\n".join([*lines[:place], f"w = w + {dw}", *lines[place:]])
-        words = {n for a in old.assignments["step"] if a.target != "w" for n in a.expression.names}
-        extra = {n: replace(p, init=known[n], per="scalar") for n, p in old.params.items() if n in words}
-        return PlasticityRule(step=step, traces=old.traces, params=params | extra, **rest)
-    needed = {name for text in texts_of(parts) for name in text if name in old.traces}
-    while more := {n for name in needed for n in old.trace_expressions[name].names if n in old.traces} - needed:
-        needed |= more  # traces of traces
-    words = {n for name in needed for n in old.trace_expressions[name].names}
-    extra = {n: replace(p, init=known[n], per="scalar") for n, p in old.params.items() if n in words}
-    traces = {name: trace for name, trace in old.traces.items() if name in needed}
-    return PlasticityRule(dw=dw, traces=traces, params=params | extra, **rest)
-
-
-def texts_of(parts: list[tuple[str, str, bool]]) -> list[list[str]]:
-    """Return the variables of every term."""
-    return [[factor.partition("**")[0] for factor in text.split("*") if factor] for _, text, _ in parts]
+        targets = [a.target for a in old.assignments["step"]]
+        others = [a for a in old.assignments["step"] if a.target != "w"]
+        lines = [f"{a.target} = {a.expression.text}" for a in others]
+        text = {"step": "\n".join([*lines[: targets.index("w")], f"w = w + {dw}", *lines[targets.index("w") :]])}
+        words = {n for a in others for n in a.expression.names}
+    else:
+        needed = read & {*traces}
+        while more := {n for name in needed for n in old.trace_expressions[name].names if n in traces} - needed:
+            needed |= more  # traces of traces
+        traces = {name: trace for name, trace in traces.items() if name in needed}
+        words = {n for name in needed for n in old.trace_expressions[name].names}
+    params |= {n: replace(p, init=known[n], per="scalar") for n, p in old.params.items() if n in words}
+    bounds = old.bounds and tuple(known[b] if isinstance(b, str) else float(b) for b in old.bounds)
+    return PlasticityRule(
+        name=f"distilled_{old.name}",
+        **text,
+        traces=traces,
+        params=params,
+        bounds=bounds,  # type: ignore[arg-type]
+        reference=f"distilled from {old.name}",
+    )
 
 
 def _values(source: Run | Recording, projection: Projection) -> dict[str, float]:
@@ -237,5 +241,4 @@ def _values(source: Run | Recording, projection: Projection) -> dict[str, float]
     else:
         assert source.network is not None
         values = constrain(source.network, source.params())
-    own = f"{projection.label}.rule."
-    return {name.removeprefix(own): float(v.mean()) for name, v in values.items() if name.startswith(own)}
+    return {name: float(v.mean()) for name, v in rule_leaves(values, projection.label).items()}

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import Any
-
+from ..callable_module import make_callable
 from .plan import RecordPlan
 from .reading import Recording, Spikes, open_recording
 from .recorder import Recorder
@@ -29,11 +26,4 @@ __all__ = [
 ]
 
 
-class _CallableModule(ModuleType):
-    """``nm.record(...)`` and ``from neurometa.record import record`` are the same function."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return record(*arguments, **options)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+make_callable(__name__, record)
