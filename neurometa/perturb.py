@@ -16,12 +16,13 @@ from .learners.plastic import held
 from .meta.evaluate import interval
 from .meta.run import Run
 from .spec import Network, Param, Projection
-from .spec.surgery import impose
+from .spec.surgery import impose, resized
 from .streams import generator
-from .tasks.base import Episode, Part, responder
-from .trajectory import Save
+from .tasks.base import Episode, Interactive, Part, responder
+from .torch_engine.program import program
+from .trajectory import Save, State
 
-__all__ = ["Row", "perturb"]
+__all__ = ["Row", "computed_modulators", "perturb"]
 
 #: What is done to a part: ``change(part, modulators, stream)``.
 Change = Callable[[Part, Mapping[str, Tensor], torch.Generator], Part]
@@ -58,6 +59,7 @@ class _Arm:
     params: Mapping[str, Tensor]
     change: Change | None = None
     answers: tuple[PlasticLearner, Mapping[str, Tensor]] | None = None
+    forgets: bool = False  # synapses go back to their start half-way
 
 
 def perturb(
@@ -94,7 +96,10 @@ def perturb(
         The run as it is, then: plasticity off altogether, in the first and in the second half of the support;
         synapses cut; every modulator (that the network computes) clamped to its mean, taken from another episode,
         late, upside down (mirrored at its mean, within the range that it had); every other population silenced; noise
-        on the stimulus; the learned rule with everything else fresh, and everything else with a fresh rule.
+        on the stimulus; the learned rule with everything else fresh, the same in a network of twice the size, and
+        everything else with a fresh rule. On a task that is one sequence also: activity back to rest half-way, and
+        synapses back to their start half-way while activity goes on. (Where queries are asked after the support,
+        activity starts from rest at each of them anyway.)
 
     Raises
     ------
@@ -114,8 +119,10 @@ def perturb(
             "perturb needs 2 episodes, a batch of 2 and a shift of 1 at least, and lesions in 0 to 1"
         )
     scores: dict[str, list[np.ndarray]] = {}
-    arms = list(_arms(run, learner, lesions, shift, noise, seed))
     leaf = next(iter(run.params.values()))
+    drawn = run.task.sample(generator(seed, "perturb"), 1, "test", device=leaf.device, dtype=leaf.dtype)
+    sequence = drawn.query is None and not isinstance(run.task, Interactive)
+    arms = list(_arms(run, learner, lesions, shift, noise, seed, sequence))
     stream, done, total = generator(seed, "perturb"), 0, -(-n_episodes // batch) * len(arms)
     for start in range(0, n_episodes, batch):
         n = min(batch, n_episodes - start)
@@ -142,7 +149,7 @@ def perturb(
 
 def _modulators(run: Run, learner: PlasticLearner, episode: Episode) -> dict[str, Tensor]:
     """Return what every modulator does in the support, at every step of the network."""
-    names = _computed(learner.network)
+    names = computed_modulators(learner.network)
     if not names:
         return {}
     with torch.no_grad():
@@ -151,8 +158,8 @@ def _modulators(run: Run, learner: PlasticLearner, episode: Episode) -> dict[str
     return {name: found[f"x.{name}"] for name in names}
 
 
-def _computed(network: Network) -> list[str]:
-    """Return the modulators that the network computes itself."""
+def computed_modulators(network: Network) -> list[str]:
+    """Return the populations that gate plasticity and that the network computes itself."""
     names = dict.fromkeys(name for p in network.plastic for name in p.modulators.values())
     return [name for name in names if name != "one" and not network[name].is_input]
 
@@ -163,6 +170,8 @@ def _answer(run: Run, arm: _Arm, episode: Episode, modulators: Mapping[str, Tens
     if arm.change is not None:
         learner, support = replace(learner, hold=1), held(support, hold)  # so that a change may differ step by step
         support = arm.change(support, modulators, stream)
+    if arm.forgets:
+        return _forgetting(learner, arm.params, support, stream)
     trajectory = learner.run(arm.params, support, stream, respond=responder(run.task, episode.support))
     if episode.query is None:
         return trajectory.output if arm.change is None else trajectory.output[hold - 1 :: hold]
@@ -170,8 +179,26 @@ def _answer(run: Run, arm: _Arm, episode: Episode, modulators: Mapping[str, Tens
     return other.predict(params, learner.carried(arm.params, support, trajectory.final), episode.query, stream)
 
 
+def _forgetting(learner: PlasticLearner, params: Mapping[str, Tensor], part: Part, stream: torch.Generator) -> Tensor:
+    """Return the output over a sequence half-way through which synapses and traces go back to their start."""
+    half = len(part.learn) // 2
+    first = learner.run(params, _between(part, 0, half), stream)
+    start = program(learner.network).start(params, part.target.shape[1], stream, part.target)
+    second = learner.run(
+        params, _between(part, half, len(part.learn)), stream, state=State(first.final.x, start.w, start.traces)
+    )
+    return torch.cat([first.output, second.output])
+
+
+def _between(part: Part, begin: int, end: int) -> Part:
+    """Return the steps of a part from ``begin`` to before ``end``."""
+    inputs = {name: value[begin:end] for name, value in part.inputs.items()}
+    rest = {name: getattr(part, name)[begin:end] for name in ("target", "weight", "learn", "reset")}
+    return part._replace(inputs=inputs, **rest)
+
+
 def _arms(
-    run: Run, learner: PlasticLearner, lesions: Sequence[float], shift: int, noise: float, seed: int
+    run: Run, learner: PlasticLearner, lesions: Sequence[float], shift: int, noise: float, seed: int, sequence: bool
 ) -> Iterator[_Arm]:
     network, params = learner.network, run.params
     plastic, leaf = {p.label for p in network.plastic}, next(iter(params.values()))
@@ -182,6 +209,9 @@ def _arms(
         ("off in the second half", 0.5, 1.0),
     ):
         yield _Arm(f"plasticity {name}", learner, params, _off(low, high))
+    if sequence:
+        yield _Arm("activity reset half-way", learner, params, _reset_half)
+        yield _Arm("synapses reset half-way", learner, params, forgets=True)
     for share in lesions:
         cut = _lesioned(network)
         stream = generator(seed, f"lesion {share}")
@@ -191,14 +221,14 @@ def _arms(
             keep = (torch.rand(size, generator=stream) >= share).to(leaf)
             leaves[f"{p.label}.lesion"] = keep
         yield _Arm(f"{100 * share:g} % of synapses cut", replace(learner, network=cut), leaves)
-    for name in _computed(network):
+    for name in computed_modulators(network):
         imposed = replace(learner, network=impose(network, name))
         for label, change in _modulated(name, shift).items():
             yield _Arm(f"{name} {label}", imposed, params, change, (learner, params))
     answer = network.output.partition(".")[0]
     for population in network.populations:
         name = population.name
-        if population.is_input or name == answer or name in _computed(network):
+        if population.is_input or name == answer or name in computed_modulators(network):
             continue
         yield _Arm(f"{name} silenced", _silenced(learner, name), params)
     if "stimulus" in network.inputs:
@@ -210,9 +240,27 @@ def _arms(
         yield _Arm(
             "the rule, everything else fresh", learner, {n: (params if n in of_rule else fresh)[n] for n in params}
         )
+        larger, given = _transplanted(run, learner, of_rule)
+        yield _Arm("the rule, network twice as large", larger, given)
         yield _Arm(
             "everything else, a fresh rule", learner, {n: (fresh if n in of_rule else params)[n] for n in params}
         )
+
+
+def _transplanted(run: Run, learner: PlasticLearner, of_rule: set[str]) -> tuple[PlasticLearner, dict[str, Tensor]]:
+    """Return the rule in a fresh network with twice the hidden neurons; values per synapse become their mean."""
+    larger, leaf = replace(learner, network=resized(learner.network, 2)), next(iter(run.params.values()))
+    params = {n: value.to(leaf) for n, value in larger.init(generator(run.seed + 1, "init")).items()}
+    for name in of_rule & set(params):
+        own = run.params[name]
+        params[name] = own if own.shape == params[name].shape else torch.full_like(params[name], float(own.mean()))
+    return larger, params
+
+
+def _reset_half(part: Part, modulators: Mapping[str, Tensor], stream: torch.Generator) -> Part:
+    reset = part.reset.clone()
+    reset[len(reset) // 2] = True
+    return part._replace(reset=reset)
 
 
 def _off(low: float, high: float) -> Change:
