@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import crosscheck, distil, learners, networks, outer, perturb, record, rules, tasks
+    from . import compare, crosscheck, distil, learners, networks, outer, perturb, record, report, rules, tasks
     from .bridge import from_brian2
     from .learners import GradientLearner, PlasticLearner
     from .meta.bundle import meta_train_seeds
@@ -74,7 +74,10 @@ _SOURCES = {
     "torch_engine": ("init_params", "make_step", "simulate", "start"),
     "trajectory": ("Save", "State", "Trajectory"),
 }
-_FOLDERS = ("crosscheck", "distil", "learners", "networks", "outer", "perturb", "record", "rules", "tasks")
+_FOLDERS = (
+    *("compare", "crosscheck", "distil", "learners", "networks", "outer", "perturb", "record", "report", "rules"),
+    "tasks",
+)
 _WHERE = {name: module for module, names in _SOURCES.items() for name in names}
 
 __all__ = [
@@ -107,6 +110,7 @@ __all__ = [
     "Trace",
     "Trajectory",
     "Uniform",
+    "compare",
     "crosscheck",
     "distil",
     "evaluate",
@@ -122,6 +126,7 @@ __all__ = [
     "outer",
     "perturb",
     "record",
+    "report",
     "rules",
     "simulate",
     "start",

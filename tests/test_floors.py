@@ -38,6 +38,7 @@ ALONG = {
     ("verify", "crosscheck"),
     ("algebra", "expression"),
     ("distil", "record"),
+    ("compare", "perturb"),
 }
 
 
@@ -162,6 +163,9 @@ FORMATS = {
     "crosscheck.py": {"double"},  # Brian2 computes in float64
     **{f"verify/{name}.py": {"double"} for name in ("long", "networks", "rates", "spikes")},
     **{f"analysis/{name}.py": {"double"} for name in ("rule_card", "timing")},  # dw is a difference of weights
+    **{f"compare/{name}.py": {"double"} for name in ("episodes", "training")},  # draws on the CPU
+    "compare/conditions.py": {"double"},  # a draw on the CPU, and statistics of scores, in numpy
+    "compare/comparison.py": {"double"},  # the fingerprint of parameters
     "record/content.py": {"half"},  # the user asks for it by float16
     "cli/export.py": {"double"},  # the script is compared with float64
     "cli/crosscheck.py": {"double", "float"},  # compares the two
