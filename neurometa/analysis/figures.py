@@ -32,6 +32,8 @@ COLOURS = {
     "red": "#D55E00",
     "grey": "#7F7F7F",
     "black": "#000000",
+    "purple": "#CC79A7",
+    "sky": "#56B4E9",
 }
 
 

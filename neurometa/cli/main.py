@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from .compare import Compare
 from .crosscheck import CrosscheckRun, Verify
 from .distil import Distil
 from .export import Export
@@ -16,6 +17,7 @@ from .lists import Data, Learners, Networks, Rules, Tasks
 from .perturb import Perturb
 from .quickstart import Quickstart
 from .record import LookAfter, RecordRun
+from .report import Report
 from .script import guarded, parse, replace_unprintable
 from .train import Evaluate, Train
 
@@ -35,6 +37,8 @@ Command = (
     _command(Quickstart, "quickstart")
     | _command(Train, "train")
     | _command(Evaluate, "evaluate")
+    | _command(Compare, "compare")
+    | _command(Report, "report")
     | _command(CrosscheckRun, "crosscheck")
     | _command(Verify, "verify")
     | _command(Export, "export")

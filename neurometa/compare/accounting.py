@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..errors import SpecificationError
 from ..learners import Learner
 from ..learners._gradient import InnerLoop
 from ..learners._synaptic import SynapticLearner
@@ -144,6 +145,8 @@ def inner_flops(learner: Learner, params: Mapping[str, Tensor], episode: Episode
         At least three tasks.
     """
     learner = _plain(learner)
+    if episode.support.target.shape[1] < 3:
+        raise SpecificationError(f"inner_flops needs 3 tasks at least, {episode.support.target.shape[1]} given")
     if isinstance(learner, NoAdaptationLearner) and episode.query is not None:
         return Flops(0, 0)
     counts = []

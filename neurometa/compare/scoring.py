@@ -10,6 +10,7 @@ import numpy as np
 
 from ..meta.evaluate import score_run
 from ..meta.run import Run
+from ..streams import generator
 from ..tasks.base import Task
 from .accounting import cost_of, inner_flops
 from .conditions import conditions, default_counts, floor_of, prefix_scores, score_condition, shuffled_scores
@@ -103,10 +104,8 @@ class Scorer:
         return self.store.get(f"along-{slug(name)}", all_of_them)
 
     def _flops(self, run: Run, k: int) -> int:
-        from ..streams import generator
-
         leaf = next(iter(run.params.values()))
-        episode = self.task.sample(generator(0, "cost"), 1, "validation", device=leaf.device, dtype=leaf.dtype)
+        episode = self.task.sample(generator(0, "cost"), 3, "validation", device=leaf.device, dtype=leaf.dtype)
         return inner_flops(run.learner, run.params, first_presentations(episode, k), self.task).total
 
     def shots(self, name: str, runs: Sequence[Run]) -> dict[str, list[Any]]:

@@ -17,7 +17,9 @@ from ..meta.bundle import meta_train_seeds
 from ..meta.run import Run
 from ..meta.train import Progress, meta_train
 from ..outer import Backprop, Outer
+from ..spec import Network
 from ..streams import generator
+from ..torch_engine.program import program
 from .plan import Arm, Plan, slug
 from .store import Store
 
@@ -139,9 +141,6 @@ def batched(learner: Any, outer: Outer) -> bool:
     """Whether many seeds can be trained in one call, and a convolutional trunk does not make that slower."""
     if type(outer) is not Backprop or getattr(learner, "trunk", None) is not None:
         return False
-    from ..spec import Network
-    from ..torch_engine.program import program
-
     network = getattr(learner, "network", None)
     if network is None:
         return True
