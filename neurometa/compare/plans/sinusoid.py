@@ -72,7 +72,7 @@ sinusoid = Plan(
         "MAML, five steps": Arm(five, GRADIENT, OUTER),
         "ANIL": Arm(anil, GRADIENT, OUTER),
         "Meta-SGD": Arm(meta_sgd, GRADIENT, OUTER),
-        "Reptile": Arm(reptile, {"lr": (0.03, 0.3), "rate": (0.005, 0.05)}, Reptile(lr=0.1)),
+        "Reptile": Arm(reptile, {"lr": (0.1, 1.0), "rate": (0.005, 0.05)}, Reptile(lr=0.3)),
     },
     main="delta rule, random feedback",
     rival="MAML",
