@@ -109,6 +109,7 @@ def cost_of(learner: Learner, params: Mapping[str, Tensor], task: Task, *, n_tas
     groups = learner.groups()
     learned = {name: params[name].numel() for name in groups}
     changed = _changed(learner)
+    blind = isinstance(learner, NoAdaptationLearner) and episode.query is not None
     rule = sum(n for name, n in learned.items() if groups[name] == "rule")
     frozen = sum(n for name, n in learned.items() if groups[name] != "rule" and name not in changed)
     return Cost(
@@ -116,7 +117,7 @@ def cost_of(learner: Learner, params: Mapping[str, Tensor], task: Task, *, n_tas
         frozen=frozen,
         rule_parameters=rule,
         adapted_state=_adapted_state(learner, params, first(episode, 1), task),
-        presentations=presentations(learner, episode.support),
+        presentations=0 if blind else presentations(learner, episode.support),
         flops=inner_flops(learner, params, episode, task),
         peak_bytes=_peak_bytes(learner, params, episode, task),
         adaptation_seconds=_seconds(learner, params, episode, task) / n_tasks,
@@ -128,7 +129,7 @@ def presentations(learner: Learner, support: Part) -> int:
     n = len(support.target)
     if isinstance(learner, InnerLoop):
         return learner.steps * (min(learner.minibatch, n) or n)
-    return 0 if isinstance(learner, NoAdaptationLearner) else n
+    return n
 
 
 def inner_flops(learner: Learner, params: Mapping[str, Tensor], episode: Episode, task: Task) -> Flops:
@@ -207,7 +208,8 @@ def _adapted_state(learner: Learner, params: Mapping[str, Tensor], episode: Epis
     with torch.no_grad():
         if episode.query is not None:
             fast: Tree = learner.adapt(params, episode.support, task, generator(0, "cost noise"))
-            return sum(leaf.numel() for name, leaf in fast.items() if not name.startswith("trunk."))
+            statistics = [n for n in fast if n.startswith("trunk.") and n.endswith((".mean", ".variance"))]
+            return sum(leaf.numel() for name, leaf in fast.items() if name not in statistics)
         if isinstance(learner, RecurrentLearner):
             return learner.n_memory
         network = getattr(learner, "network", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -142,7 +143,14 @@ def svg(figure: Any, name: str, alt: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Black is the colour of the text; ids of one figure must not be those of another on the page.
     text = re.sub(r"#000000\b", "currentColor", text)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
+    seen: Counter[str] = Counter()  # equal images have equal ids, which nothing refers to
+
+    def unique(match: re.Match[str]) -> str:
+        seen[match[1]] += 1
+        again = f"-{seen[match[1]]}" if seen[match[1]] > 1 else ""
+        return f'id="{name}-{match[1]}{again}"'
+
+    text = re.sub(r'\bid="([^"]*)"', unique, text)
     text = re.sub(r'(xlink:href="|url\()#', rf"\1#{name}-", text)
     label = html.escape(alt)
     return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()

@@ -129,3 +129,19 @@ def test_every_learner_counts():
         assert min(found.meta_parameters, found.adapted_state, *found.flops, found.peak_bytes) >= 0, name
         assert found.flops.total > 0 or name == "no_adaptation", name
         assert found.adaptation_seconds > 0
+
+
+def test_an_adapted_trunk_counts():
+    task = nm.tasks.Glyphs(n_classes=40, n_held_out=10, n_validation=10, size=8)
+    trunk = nm.ConvTrunk(task.image_shape, channels=(2,), norm="support")
+    learner = nm.GradientLearner(nm.networks.mlp(trunk.n_features, 5, hidden=(H,)), trunk)
+    found = cost_of(learner, learner.init(generator(0, "init")), task, n_tasks=3)
+    assert found.frozen == 0 and found.adapted_state == found.meta_parameters
+
+
+def test_what_never_adapts_sees_a_sequence_but_no_support():
+    blind = nm.learners.NoAdaptationLearner(nm.networks.mlp(I, O, hidden=(H,)))
+    assert cost_of(blind, blind.init(generator(0, "init")), TASK, n_tasks=3).presentations == 0
+    task = nm.tasks.Volatility(n_steps=20, n_skip=5)
+    still = nm.learners.NoAdaptationLearner(nm.networks.tracker(1, 1, n_hidden=4))
+    assert cost_of(still, still.init(generator(0, "init")), task, n_tasks=3).presentations == 20

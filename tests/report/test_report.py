@@ -69,6 +69,13 @@ def test_the_page_needs_nothing_else(folder):
     assert not re.search(r"""(src|href|url\()\s*=?\s*["'(]?\s*(https?:)?//""", text) and "@import" not in text
 
 
+def test_ids_are_unique_and_references_resolve(folder):
+    text = report(folder).html.read_text()
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert {*re.findall(r'xlink:href="#([^"]+)"', text), *re.findall(r"url\(#([^)]+)\)", text)} <= set(ids)
+
+
 def test_names_are_not_markup(folder):
     paths = report(folder)
     text, plain = paths.html.read_text(), paths.markdown.read_text()
