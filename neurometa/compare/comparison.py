@@ -150,8 +150,9 @@ def compare(
     record |= {**facts, "versions": environment(), "failed": failed, "settings": plan.config()}
     record["seconds"] = store.get("seconds", lambda: round(spent + time.monotonic() - began, 1))
     record["commit"] = store.get("commit", lambda: record["commit"])
+    text = json.dumps(record, indent=1, allow_nan=False)
+    record = json.loads(text)  # what is returned is what is read back
     if store.folder is not None:
-        text = json.dumps(record, indent=1)
         write_atomically(store.folder / "result.json", lambda file: file.write(text.encode()))
     return Comparison(record, _table(plan, record, scorer.over), store.folder)
 
