@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis.paired import paired
-from ..errors import SpecificationError, TrainingError
-from ..files import write_atomically
+from ..errors import RunError, SpecificationError, TrainingError
+from ..files import reason, write_atomically
 from ..learners import PlasticLearner
 from ..learners._gradient import InnerLoop
 from ..meta.evaluate import Row, Table, finish, interval
@@ -253,7 +254,24 @@ def _finished(
     # The same runs by their parameters: other ones in this folder would be mixed with old scores.
     prints = {name: [_fingerprint(run) for run in each] for name, each in runs.items()}
     store.open({**plan.config(), "parameters": prints})
+    if store.folder is not None:
+        for name, each in runs.items():
+            for run, of in zip(each, seeds, strict=True):
+                _keep(run, store.folder / "runs" / slug(name) / f"seed-{of}")
     return plan, Scorer(plan.task, n_episodes, seeds, store)
+
+
+def _keep(run: Run, folder: Path) -> None:
+    """Copy a run into the folder of the comparison, which then holds all that its report needs."""
+    if run.path is None or folder.exists():
+        return
+    try:
+        folder.mkdir(parents=True)
+        for name in ("config.json", "metrics.jsonl", "best.pt", "last.pt"):
+            if (run.path / name).exists():
+                shutil.copyfile(run.path / name, folder / name)
+    except OSError as error:
+        raise RunError(f"cannot copy the run {run.path} to {folder}: {reason(error)}") from None
 
 
 def _fingerprint(run: Run) -> float:
