@@ -64,5 +64,5 @@ def test_quickstart(folder, capsys):
     # With other settings the run in the folder is not overwritten.
     assert run(["quickstart", "--iterations", "29"]) == 1
     output, errors = capsys.readouterr()
-    assert output == "" and errors.count("\n") == 1
+    assert output == "" and errors.count("\n") == 2 and errors.startswith("[1/6] ")
     assert "n_iterations is 30 there, 29 here" in errors and "choose another folder (--run)" in errors

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from ..errors import SpecificationError
 from .aligned import mean_interval
@@ -81,6 +80,8 @@ def paired(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.nda
     if sd == 0:
         return Paired(mean, low, high, 0.0 if mean == 0 else math.copysign(math.inf, mean), float(mean == 0), n)
     correction = 1 - 3 / (4 * (n - 1) - 1)
+    from scipy import stats
+
     p = float(2 * stats.t.sf(abs(mean) / (sd / math.sqrt(n)), n - 1))
     return Paired(mean, low, high, correction * mean / sd, p, n)
 
@@ -104,6 +105,8 @@ def probability(values: Sequence[float] | np.ndarray, expected: float, side: str
         off = float(values[0]) - expected
         wrong = {"two-sided": off != 0, "greater": off > 0, "less": off < 0}[side]
         return 0.0 if wrong else 1.0
+    from scipy import stats
+
     return float(stats.ttest_1samp(values, expected, alternative=side).pvalue)
 
 

@@ -69,7 +69,7 @@ def _one_line(text: str, prog: str, command: str) -> str:
     # A ruler separates; of other lines the box's sides are taken off.
     lines = ["" if "-----" in line else re.sub(r"^\s*\|?\s*|\s*\|?\s*$", "", line) for line in plain.splitlines()]
     sections = re.split(r"\n\s*\n", "\n".join(lines).strip())
-    if len(sections) > 1 and "|" not in plain:  # without a box, the title comes first
+    if len(sections) > 1 and "\u256d" not in plain:  # without a box (no corner), the title comes first
         del sections[0]
     message, *rest = sections
     said = " ".join(message.split()).rstrip(" .")

@@ -74,7 +74,7 @@ def show(cell: Cell, signed: bool = False) -> str:
     Examples
     --------
     >>> show(0.1234), show([0.5, 0.4, None]), show(12345), show([0.01, 0.001, 0.02], True), show(None)
-    ('.123', '.500', '12,345', '+.010 [+.001, +.020]', '')
+    ('.123', '.500', '12,345', '+.0100 [+.0010, +.0200]', '')
     """
     if cell is None or isinstance(cell, str):
         return cell or ""

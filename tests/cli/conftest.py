@@ -120,7 +120,7 @@ class Cli:
         found, output, lines = self(*arguments)
         assert found == status, (output, lines)
         assert output == ""
-        (line,) = (line for line in lines if not line.startswith(("meta-training: ", "scoring ")))
+        (line,) = (line for line in lines if not line.startswith(("meta-training: ", "scoring ", "[")))
         assert line.startswith("error: ") and len(line) < 900 and "Traceback" not in line
         return line
 

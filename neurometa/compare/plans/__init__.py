@@ -28,11 +28,6 @@ def get(name: str, preset: str = "default") -> Plan:
         Name of a module in this folder.
     preset : {"smoke", "default", "paper"}
         ``smoke`` is a minute's test that everything runs; ``paper`` has twice the seeds and five times the training.
-
-    Examples
-    --------
-    >>> get("volatility", "smoke").seeds
-    (0, 1)
     """
     plan: Plan = discover.load(sys.modules[__name__], name, "plan")
     return sized(plan, preset)
