@@ -16,7 +16,7 @@ import torch
 from ..files import write_atomically
 from ..provenance import commit_of
 
-__all__ = ["Cell", "command_for", "save_result", "to_markdown", "to_text"]
+__all__ = ["Cell", "command_for", "save_result", "to_markdown", "to_text", "wrapped"]
 
 #: A number, a mean with its interval ``(mean, low, high)``, a text, or nothing.
 Cell = float | str | Sequence[float] | None
@@ -168,15 +168,15 @@ def to_markdown(record: Mapping[str, Any], image: str = "") -> str:
         "",
         f"`{record['command']}` ({', '.join(facts)})",
         "",
-        _wrapped(record["question"]),
+        wrapped(record["question"]),
         "",
     ]
     lines += ["| | " + " | ".join(record["columns"]) + " |", "|---" * (len(record["columns"]) + 1) + "|"]
     lines += [f"| {' | '.join(row)} |" for row in _rows(record)]
     if record["published"]:
-        lines += ["", _wrapped(f"Published: {record['published']}")]
+        lines += ["", wrapped(f"Published: {record['published']}")]
     for finding in record["findings"]:
-        lines += ["", _wrapped(finding)]
+        lines += ["", wrapped(finding)]
     return "\n".join(lines + (["", f"![{record['title']}]({image})"] if image else [])) + "\n"
 
 
@@ -189,7 +189,8 @@ def _rows(record: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _wrapped(text: str) -> str:
+def wrapped(text: str) -> str:
+    """Return a paragraph in lines of up to 120 characters."""
     return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 

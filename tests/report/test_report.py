@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +170,17 @@ def test_command(folder, tmp_path, capsys):
 def test_numbers():
     assert show(0.03579) == ".0358" and show(1234.5) == "1,234" and show(-0.2, True) == "-.200"
     assert show([0.31, 0.29, 0.33]) == ".310 [.290, .330]" and show(2e-6) == "2.0e-06" and show(float("nan")) == ""
+
+
+def test_a_comparison_is_taken_over_into_the_documents(compared, tmp_path):
+    script = Path(__file__).parents[2] / "docs" / "results.py"
+    for arguments in ([compared, "--docs", tmp_path], ["--docs", tmp_path, "--check"]):
+        done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0 and done.stderr == ""
+    page, record = (tmp_path / "results.md").read_text(), json.loads((compared / "result.json").read_text())
+    joined = " ".join(page.split())
+    for text in (record["verdict"], *record["findings"], "`neurometa compare tiny.py:plan` (2 seeds, "):
+        assert text in joined
+    for target in re.findall(r"\]\(([^)]+)\)", page):
+        assert (tmp_path / target).is_file()
+    assert "](reports/tiny/report.md)" in page and "](reports/tiny/figures/scores.png)" in page
