@@ -265,11 +265,13 @@ def _keep(run: Run, folder: Path) -> None:
     """Copy a run into the folder of the comparison, which then holds all that its report needs."""
     if run.path is None or folder.exists():
         return
+    part = folder.with_name(f"{folder.name}.part")
     try:
-        folder.mkdir(parents=True)
+        part.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", "metrics.jsonl", "best.pt", "last.pt"):
             if (run.path / name).exists():
-                shutil.copyfile(run.path / name, folder / name)
+                shutil.copyfile(run.path / name, part / name)
+        part.rename(folder)
     except OSError as error:
         raise RunError(f"cannot copy the run {run.path} to {folder}: {reason(error)}") from None
 

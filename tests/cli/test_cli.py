@@ -28,6 +28,11 @@ QUICK = ["--iterations", "2", "--tasks", "2"]
             ],
         ),
         (["evaluate", "--help"], ["train, validation or test", "best (on validation) or last", "--task", "executed"]),
+        (
+            ["compare", "--help"],
+            ["PATH.toml, or PATH.py:NAME", "goes on where it was", "smoke, default or paper", "--seeds"],
+        ),
+        (["report", "--help"], ["one HTML page that needs nothing else", "--out"]),
         (["rules", "--help"], ["list", "show", "a name, PATH.py:NAME, or an equation"]),
         (["tasks", "--help"], ["--json"]),
         (["networks", "--help"], ["--json"]),
