@@ -27,6 +27,7 @@ from ..streams import generator
 from ..tasks.base import Task
 from .accounting import presentations
 from .controls import allocation, retrained
+from .episodes import first_presentations
 from .fairness import check_fair
 from .plan import Arm, Plan, slug
 from .scoring import Scorer
@@ -333,7 +334,7 @@ def _assess(
         for name in compared
     ]
     record["lesions"] = _lesions(plan, runs[plan.main], scorer, on_step) if thorough else []
-    record["curves"] = _curves(runs, compared, along, shots)
+    record["curves"] = _curves(task, runs, compared, along, shots)
     if thorough:
         names, floors = scorer.places()
         rows = {name: [triple(each) for each in found] for name, found in elsewhere.items()}
@@ -379,9 +380,14 @@ def _lesions(plan: Plan, runs: Sequence[Run], scorer: Scorer, on_step: Step | No
 
 
 def _curves(
-    runs: Mapping[str, list[Run]], names: Sequence[str], along: Mapping[str, Any], shots: Mapping[str, Any]
+    task: Task,
+    runs: Mapping[str, list[Run]],
+    names: Sequence[str],
+    along: Mapping[str, Any],
+    shots: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
     """Return the curves: axis -> learner -> x, mean and interval."""
+    episode = task.sample(generator(0, "cost"), 1, "train")
     found: dict[str, dict[str, Any]] = {"meta-iterations": {}, "presentations": {}, "inner FLOPs": {}, "shots": {}}
     for name in names:
         history = [[r for r in run.history if r.get("validation") is not None] for run in runs[name]]
@@ -390,7 +396,9 @@ def _curves(
             points = [[each[k]["validation"] for each in history] for k in range(len(times))]
             found["meta-iterations"][name] = _curve(times, points)
         if name in along:
-            found["presentations"][name] = _curve(along[name]["counts"], along[name]["units"])
+            parts = [first_presentations(episode, k).support for k in along[name]["counts"]]
+            shown = [presentations(runs[name][0].learner, part) for part in parts]
+            found["presentations"][name] = _curve(shown, along[name]["units"])
             found["inner FLOPs"][name] = _curve(along[name]["flops"], along[name]["units"])
         if name in shots and shots[name]["counts"]:
             found["shots"][name] = _curve(shots[name]["counts"], shots[name]["units"])

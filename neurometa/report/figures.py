@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ __all__ = ["curves", "forest", "generalisation", "lesions"]
 
 _LINES = ("orange", "blue", "green", "red", "purple", "sky", "black")
 _STYLES = ("-", "--", "-.", ":")
+#: Errors above so many times the floor are not drawn in curves.
+_CUT = 3
 #: What is said of each axis.
 _AXES = {
     "meta-iterations": "meta-iterations (validation tasks)",
@@ -72,6 +75,10 @@ def curves(record: dict[str, Any]) -> Figure | None:
         return None
     names = [arm["name"] for arm in ordered(record)]
     roles = {arm["name"]: arm["role"] for arm in record["arms"]}
+    # What has gone wrong with too little to learn from would hide all that matters.
+    score = record["score"]
+    top = math.inf if score["higher_is_better"] or score["floor"] <= 0 else _CUT * score["floor"]
+    beyond = any(y is not None and y > top for found in panels.values() for c in found.values() for y in c["mean"])
     competitors = [name for name in names if roles[name] == "learner"]
 
     def draw() -> Any:
@@ -86,14 +93,17 @@ def curves(record: dict[str, Any]) -> Figure | None:
                 axis.plot(c["x"], c["mean"], color=colour, ls=style, lw=1.4 if own else 0.7, label=name)
                 if name == record["main"] and None not in c["low"]:
                     axis.fill_between(c["x"], c["low"], c["high"], color=colour, alpha=0.2, lw=0)
-            _known(axis, record["score"], "h")
+            _known(axis, score, "h")
             every = [x for c in found.values() for x in c["x"]]
             if _spans([x for x in every if x], 15):
                 log_scale(axis)
                 axis.tick_params(axis="x", labelrotation=45 if what == "inner FLOPs" else 0)
-            if _spans([y for c in found.values() for y in c["mean"]], 30):
+            every = [min(y, top) for c in found.values() for y in c["mean"] if y is not None]
+            if max(every, default=0.0) == top:
+                axis.set_ylim(0, top)
+            elif _spans(every, 30):
                 log_scale(axis, "y")
-            axis.set(xlabel=_AXES.get(what, what), ylabel=record["score"]["name"])
+            axis.set(xlabel=_AXES.get(what, what), ylabel=score["name"])
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
         handles = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
@@ -110,6 +120,8 @@ def curves(record: dict[str, Any]) -> Figure | None:
         if (c := found.get(main)) and c["x"]
     ]
     caption = "Learning and adaptation. Thick: learners; thin grey: controls; dotted: floor; dashed grey: ceiling."
+    if beyond:
+        caption += f" Errors above {_CUT} times the floor are beyond the axis (they are in tables/curves.csv)."
     return Figure("curves", caption, "; ".join(said) + ".", draw)
 
 

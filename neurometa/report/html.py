@@ -44,7 +44,8 @@ tbody tr:first-child th { font-weight: 700; }
 td.number { white-space: nowrap; }
 summary { cursor: pointer; color: var(--accent); margin: .75rem 0; }
 a { color: var(--accent); }
-@media (max-width: 40rem) {
+@media screen and (max-width: 40rem) {
+  figure svg { min-width: 34rem; }
   table, tbody, tr, td, th, caption { display: block; width: 100%; }
   thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   tbody tr { border: 1px solid var(--line); border-radius: .3rem; padding: .4rem .6rem; margin: 0 0 .6rem; }
@@ -100,7 +101,8 @@ def page(title: str, lead: Sequence[Block], sections: Sequence[Section]) -> str:
 def _block(block: Block) -> str:
     if isinstance(block, Figure):
         drawn = svg(block.draw(), block.name, block.alt)
-        return f"<figure>\n{drawn}\n<figcaption>{html.escape(block.caption)}</figcaption>\n</figure>"
+        inside = f'<div class="box" tabindex="0" role="region" aria-label="{html.escape(block.name)}">{drawn}</div>'
+        return f"<figure>\n{inside}\n<figcaption>{html.escape(block.caption)}</figcaption>\n</figure>"
     if isinstance(block, Table):
         return _table(block)
     text = html.escape(block.text)

@@ -86,6 +86,8 @@ def test_a_plan_from_training_to_record(plan_file, tmp_path):
     assert all(arm["shuffled"]["at_chance"] for arm in arms.values())
     assert {row["name"] for row in record["lesions"]} >= {"plasticity off", "dopamine upside down"}
     assert set(record["curves"]) == {"meta-iterations", "presentations", "inner FLOPs", "shots"}
+    shown = record["curves"]["presentations"]
+    assert shown["rule"]["x"] == [1, 2, 3] and shown["MAML"]["x"] == [2, 4, 6]  # each of its steps shows all again
     flops = record["curves"]["inner FLOPs"]["rule"]["x"]
     assert flops == sorted(flops) and flops[0] > 0 and np.allclose(np.diff(flops), flops[0], rtol=0.05)
     assert record["generalisation"]["rows"]["rule"][0] == arms["rule"]["score"]
