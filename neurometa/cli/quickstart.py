@@ -57,6 +57,8 @@ class Quickstart:
     """Held-out test episodes."""
     seed: int = 0
     """Seed of everything random."""
+    threads: int = 1
+    """Torch threads; more are faster on an idle machine, and far slower on a busy one."""
     json: bool = False
     """Print one JSON object."""
 
@@ -64,6 +66,7 @@ class Quickstart:
         """Take all six steps."""
         if self.episodes < 2:
             raise SpecificationError(f"--episodes is {self.episodes}; it must be 2 or more")
+        torch.set_num_threads(self.threads)
         task = Glyphs()
         trunk = ConvTrunk(image_shape=task.image_shape, channels=(32, 32, 32), out="unit")
         plastic = PlasticLearner(modulated(trunk.n_features, task.n_out, n_hidden=64, alpha=5.0), trunk)
