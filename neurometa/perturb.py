@@ -80,7 +80,8 @@ def perturb(
     run : Run
         Of a `PlasticLearner`.
     lesions : sequence of float
-        Shares of the plastic synapses that are cut, at random, from the start.
+        Shares of the plastic synapses that are cut, at random, from the start; one that is less than a synapse is
+        left out.
     shift : int
         Steps by which modulators come late.
     noise : float
@@ -212,7 +213,10 @@ def _arms(
     if sequence:
         yield _Arm("activity reset half-way", learner, params, _reset_half)
         yield _Arm("synapses reset half-way", learner, params, forgets=True)
+    n_plastic = sum(network[p.post].size * network[p.pre].size for p in network.plastic)
     for share in lesions:
+        if 0 < share * n_plastic < 1:
+            continue
         cut = _lesioned(network)
         stream = generator(seed, f"lesion {share}")
         leaves = dict(params)

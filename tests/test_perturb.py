@@ -57,6 +57,7 @@ def test_a_modulator_that_is_exchanged_or_turned_upside_down_hurts(tracker):
     for name in ("plasticity off", "rate of another episode", "rate upside down"):
         assert rows[name].hurts and rows[name].difference[1] > 0
     assert {"rate clamped to its mean", "rate 5 steps late", "hidden silenced"} <= set(rows)
+    assert not any("cut" in name for name in rows)  # half of a single synapse cannot be
 
 
 def test_nothing_is_changed_by_cutting_nothing_and_all_by_cutting_all(named):
