@@ -351,7 +351,8 @@ def _chance_sentence(chance: Mapping[str, Mapping[str, Any]]) -> str:
         )
     if any(each["at_chance"] is None for each in chance.values()):
         return "With shuffled labels: a single run of each, not judged."
-    return f"With shuffled labels all {len(chance)} learners are at chance (Holm over learners)."
+    everybody = "both" if len(chance) == 2 else f"all {len(chance)}"
+    return f"With shuffled labels {everybody} learners are at chance (Holm over learners)."
 
 
 def _lesions(plan: Plan, runs: Sequence[Run], scorer: Scorer, on_step: Step | None) -> list[dict[str, Any]]:

@@ -55,6 +55,14 @@ class Figure:
     alt: str
     draw: Callable[[], Any]
 
+    def drawn(self) -> Any:
+        """Return the figure with labels in proportion to it."""
+        figure = self.draw()
+        for axis in figure.axes:
+            for label in (axis.xaxis.label, axis.yaxis.label, axis.title):
+                label.set_size(8)
+        return figure
+
 
 Block = Text | Table | Figure
 

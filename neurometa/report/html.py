@@ -100,7 +100,7 @@ def page(title: str, lead: Sequence[Block], sections: Sequence[Section]) -> str:
 
 def _block(block: Block) -> str:
     if isinstance(block, Figure):
-        drawn = svg(block.draw(), block.name, block.alt)
+        drawn = svg(block.drawn(), block.name, block.alt)
         inside = f'<div class="box" tabindex="0" role="region" aria-label="{html.escape(block.name)}">{drawn}</div>'
         return f"<figure>\n{inside}\n<figcaption>{html.escape(block.caption)}</figcaption>\n</figure>"
     if isinstance(block, Table):
@@ -136,8 +136,6 @@ def svg(figure: Any, name: str, alt: str) -> str:
     drawn = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         for axis in figure.axes:
-            for label in (axis.xaxis.label, axis.yaxis.label, axis.title):
-                label.set_size(8)
             axis.patch.set_alpha(0)
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = drawn.getvalue().decode()

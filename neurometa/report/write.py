@@ -80,7 +80,7 @@ def report(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = 
             _write(target / "tables" / f"{block.name}.csv", table_csv(block).encode())
         elif isinstance(block, Figure):
             drawn = io.BytesIO()
-            block.draw().savefig(drawn, format="png", metadata={"Software": None})
+            block.drawn().savefig(drawn, format="png", metadata={"Software": None})
             _write(target / "figures" / f"{block.name}.png", drawn.getvalue())
     if record.get("curves"):
         _write(target / "tables" / "curves.csv", curves_csv(record["curves"]).encode())
@@ -106,7 +106,7 @@ def content(folder: Path, record: dict[str, Any]) -> tuple[list[Block], list[Sec
         Section("Elsewhere", _known(figures.generalisation(record), tables.conditions(record))),
         *(Section(str(table.columns[0]), [table]) for table in tables.extra(record)),
         Section("Search", _known(tables.search(record))),
-        Section("Again", [Text("The same numbers on the same machine and versions:"), *_commands(record)]),
+        Section("Again", _commands(record)),
         Section("What the columns mean", [Text(text) for text in _WORDS], folded=True),
         Section("All settings", [Text(json.dumps(record.get("settings", {}), indent=1), "code")], folded=True),
     ]
@@ -125,16 +125,24 @@ def _facts(record: dict[str, Any]) -> str:
     parts += [f"preset {record['preset']}"] if record.get("preset") else []
     parts += [f"commit {record['commit']}"] if record.get("commit") else []
     parts += [f"{name} {value}" for name, value in record.get("versions", {}).items() if name in ("torch", "python")]
-    parts += [f"{record['seconds'] / 60:.0f} minutes of training and testing"] if record.get("seconds") else []
+    if seconds := record.get("seconds"):
+        trained = any(arm.get("cost", {}).get("training_seconds") for arm in record["arms"])
+        long = f"{seconds / 60:.0f} minutes" if seconds > 100 else f"{seconds:.0f} seconds"
+        parts.append(f"{long} of {'training and testing' if trained else 'testing'}")
     return "; ".join(parts) + "."
 
 
 def _commands(record: dict[str, Any]) -> list[Block]:
     main: dict[str, Any] = next((arm for arm in record["arms"] if arm["name"] == record["main"]), {})
     run = f"{main.get('runs', 'runs')}/seed-{record['seeds'][0]}"
-    lines = [record["command"]] if record.get("command") else []
-    lines += [f"neurometa {verb} {run}" for verb in ("crosscheck", "record", "distil", "perturb")]
-    return [Text(line, "code") for line in lines]
+    found: list[Block] = []
+    if record.get("command"):
+        found += [Text("The same numbers on the same machine and versions:"), Text(record["command"], "code")]
+    found.append(Text(f"In the folder of the comparison, more about one run of {record['main']}:"))
+    return [
+        *found,
+        *(Text(f"neurometa {verb} {run}", "code") for verb in ("crosscheck", "record", "distil", "perturb")),
+    ]
 
 
 def _write(path: Path, text: bytes) -> None:
