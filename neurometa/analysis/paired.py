@@ -67,6 +67,8 @@ def paired(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.nda
     >>> round(found.mean, 3), round(found.low, 3), round(found.p, 3)
     (0.2, -0.048, 0.074)
     """
+    from scipy import stats
+
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise SpecificationError(
@@ -80,8 +82,6 @@ def paired(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.nda
     if sd == 0:
         return Paired(mean, low, high, 0.0 if mean == 0 else math.copysign(math.inf, mean), float(mean == 0), n)
     correction = 1 - 3 / (4 * (n - 1) - 1)
-    from scipy import stats
-
     p = float(2 * stats.t.sf(abs(mean) / (sd / math.sqrt(n)), n - 1))
     return Paired(mean, low, high, correction * mean / sd, p, n)
 
@@ -98,6 +98,8 @@ def probability(values: Sequence[float] | np.ndarray, expected: float, side: str
     side : {"two-sided", "greater", "less"}
         What they would be otherwise.
     """
+    from scipy import stats
+
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 2:
         return math.nan
@@ -105,8 +107,6 @@ def probability(values: Sequence[float] | np.ndarray, expected: float, side: str
         off = float(values[0]) - expected
         wrong = {"two-sided": off != 0, "greater": off > 0, "less": off < 0}[side]
         return 0.0 if wrong else 1.0
-    from scipy import stats
-
     return float(stats.ttest_1samp(values, expected, alternative=side).pvalue)
 
 

@@ -19,7 +19,7 @@ from ..report import report
 from . import choose
 from .output import print_json, print_rows
 from .plan_file import read_plan
-from .progress import error_console, training_progress
+from .progress import say, training_progress
 
 __all__ = ["Compare", "progress_of"]
 
@@ -140,13 +140,12 @@ def _words(command: Compare) -> list[str]:
 
 def progress_of(quiet: bool) -> tuple[Any, Any]:
     """Return what draws meta-training, and what says which step comes next, on the error stream."""
-    console = error_console()
     place = [""]
 
     def step(text: str, done: int, total: int) -> None:
         place[0] = f"[{done + 1}/{total}] "
         if not quiet and not text.startswith("training"):
-            console.print(f"{place[0]}{text}", highlight=False, markup=False, soft_wrap=True)
+            say(f"{place[0]}{text}")
 
     def watch(label: str) -> AbstractContextManager[Any]:
         return training_progress(f"{place[0]}{label}", quiet=quiet)

@@ -13,8 +13,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from ..brian2_engine._brian2 import load
 from ..crosscheck import Crosscheck, crosscheck, precision
-from ..errors import RunError
+from ..errors import EngineError, RunError
 from ..learners import PlasticLearner
 from ..meta.run import load_run
 from ..streams import generator
@@ -24,7 +25,7 @@ from ..verify import Check, verify
 from .output import print_json
 from .progress import error_console
 
-__all__ = ["CrosscheckRun", "Verify", "held_out"]
+__all__ = ["CrosscheckRun", "Verify", "held_out", "in_brian2"]
 
 
 @dataclass
@@ -86,6 +87,17 @@ def held_out(
         if learner.trunk is not None:
             inputs["stimulus"] = apply_trunk(learner.trunk, params, inputs["stimulus"])
     return inputs, learn, reset
+
+
+def in_brian2(learner: PlasticLearner, params: Mapping[str, torch.Tensor], task: Task, seed: int) -> Crosscheck | None:
+    """Compare both engines on two held-out episodes; None where Brian2 is not there."""
+    try:
+        load()
+    except EngineError:
+        return None
+    params = {name: value.detach().cpu() for name, value in params.items()}
+    inputs, learn, reset = held_out(learner, params, task, 2, seed)
+    return crosscheck(learner.network, params, inputs, learn=learn, reset=reset, seed=seed)
 
 
 def whole(episode: Episode) -> tuple[dict[str, torch.Tensor], list[bool], list[bool]]:

@@ -9,15 +9,13 @@ from typing import Annotated
 
 import tyro
 
-from ..brian2_engine._brian2 import load
-from ..crosscheck import crosscheck
 from ..distil import Distilled, Rerun, distil, rerun
-from ..errors import EngineError, SpecificationError
+from ..errors import SpecificationError
 from ..files import write_atomically
 from ..learners import PlasticLearner
 from ..meta.run import Run, load_run
 from . import choose
-from .crosscheck import held_out
+from .crosscheck import in_brian2
 from .output import print_json, print_rows
 
 __all__ = ["Distil"]
@@ -108,14 +106,9 @@ class Distil:
 
     def _in_brian2(self, run: Run, found: Distilled) -> float | None:
         """Return how far both engines are apart with the equation, or None without Brian2."""
-        try:
-            load()
-        except EngineError:
-            return None
         assert isinstance(run.learner, PlasticLearner)
-        learner, params = found.learner(run.learner), found.params(run.learner, run.params)
-        inputs, learn, reset = held_out(learner, params, run.task, 2, self.seed)
-        return crosscheck(learner.network, params, inputs, learn=learn, reset=reset, seed=self.seed).largest
+        checked = in_brian2(found.learner(run.learner), found.params(run.learner, run.params), run.task, self.seed)
+        return None if checked is None else checked.largest
 
     def _print(self, run: Run, found: Distilled, again: Rerun, apart: float | None) -> None:
         rows = [(t, f"{c:.4g}", f"[{low:.4g}, {high:.4g}]", f"{p:.2f}") for t, c, low, high, p in found.rows()]

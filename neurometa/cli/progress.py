@@ -12,7 +12,7 @@ from rich.table import Column
 
 from ..meta.train import Progress as Report
 
-__all__ = ["error_console", "training_progress"]
+__all__ = ["error_console", "say", "training_progress"]
 
 WIDE = 120  # columns from which there is room for a bar
 
@@ -20,6 +20,11 @@ WIDE = 120  # columns from which there is room for a bar
 def error_console() -> Console:
     """Return a console on the error stream."""
     return Console(stderr=True)
+
+
+def say(text: str) -> None:
+    """Write a line to the error stream as it is."""
+    error_console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -39,7 +44,7 @@ def training_progress(label: str, score_name: str = "score", quiet: bool = False
             tenth = 10 * report.iteration // report.n_iterations
             if tenth > shown[0]:
                 shown[0] = tenth
-                console.print(f"{label}: {_text(report, score_name)}", highlight=False, markup=False, soft_wrap=True)
+                say(f"{label}: {_text(report, score_name)}")
 
         yield line
         return

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from ..brian2_engine._brian2 import load
 from ..compare import Comparison, compare
-from ..crosscheck import Crosscheck, crosscheck
+from ..crosscheck import Crosscheck
 from ..distil import Distilled, Rerun, distil, rerun
-from ..errors import EngineError, SpecificationError
+from ..errors import SpecificationError
 from ..learners import GradientLearner, Learner, PlasticLearner
 from ..meta.evaluate import evaluate
 from ..meta.figure import few_shot_figure
@@ -27,9 +26,9 @@ from ..report import report
 from ..spec import ConvTrunk
 from ..tasks.glyphs import Glyphs
 from .compare import progress_of
-from .crosscheck import held_out
+from .crosscheck import in_brian2
 from .output import print_json, print_table
-from .progress import error_console, training_progress
+from .progress import say, training_progress
 
 __all__ = ["Quickstart"]
 
@@ -79,7 +78,7 @@ class Quickstart:
         self._say(3, "comparing both on the same held-out episodes, with controls")
         found = self._compare(run, other)
         self._say(4, "running the network again in Brian2")
-        checked = self._crosscheck(run, plastic)
+        checked = in_brian2(plastic, run.params, task, self.seed)
         self._say(5, "recording held-out episodes, and writing the rule down as an equation")
         recording = self.run_dir / "recording.h5"
         record(recording, run, overwrite=True)
@@ -105,7 +104,7 @@ class Quickstart:
 
     def _say(self, k: int, text: str) -> None:
         if not self.json:
-            error_console().print(f"[{k}/6] {text}", highlight=False, markup=False, soft_wrap=True)
+            say(f"[{k}/6] {text}")
 
     def _beside(self, name: str) -> Path:
         return self.run_dir.with_name(f"{self.run_dir.name}-{name}")
@@ -135,17 +134,6 @@ class Quickstart:
             title="Quickstart: a modulated rule against MAML",
             question=QUESTION,
         )
-
-    def _crosscheck(self, run: Run, learner: PlasticLearner) -> Crosscheck | None:
-        """Compare both engines on held-out episodes; None where Brian2 is not there."""
-        try:
-            load()
-        except EngineError:
-            return None
-        params = {name: value.detach().cpu() for name, value in run.params.items()}
-        with torch.no_grad():
-            inputs, learn, reset = held_out(learner, params, run.task, 2, self.seed)
-        return crosscheck(learner.network, params, inputs, learn=learn, reset=reset, seed=self.seed)
 
     def _tell(
         self, run: Run, found: Comparison, checked: Crosscheck | None, distilled: Distilled, again: Rerun

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..analysis.paired import paired
-from ..errors import RunError, SpecificationError, TrainingError
-from ..files import reason, write_atomically
+from ..errors import SpecificationError, TrainingError
+from ..files import write_atomically
 from ..learners import PlasticLearner
 from ..learners._gradient import InnerLoop
 from ..meta.evaluate import Row, Table, finish, interval
+from ..meta.folder import RunFolder
 from ..meta.memory import keep_memory
 from ..meta.run import Run
 from ..meta.train import Stopped
@@ -264,17 +264,8 @@ def _finished(
 
 def _keep(run: Run, folder: Path) -> None:
     """Copy a run into the folder of the comparison, which then holds all that its report needs."""
-    if run.path is None or folder.exists():
-        return
-    part = folder.with_name(f"{folder.name}.part")
-    try:
-        part.mkdir(parents=True, exist_ok=True)
-        for name in ("config.json", "metrics.jsonl", "best.pt", "last.pt"):
-            if (run.path / name).exists():
-                shutil.copyfile(run.path / name, part / name)
-        part.rename(folder)
-    except OSError as error:
-        raise RunError(f"cannot copy the run {run.path} to {folder}: {reason(error)}") from None
+    if run.path is not None and not folder.exists():
+        RunFolder(run.path).copy(folder)
 
 
 def _fingerprint(run: Run) -> float:

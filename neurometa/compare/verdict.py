@@ -93,8 +93,9 @@ def sentences(
     names = f"{main} scores {first}, {rival} {_score(units[rival])}"
     gap = _gap(-d["mean"], *(None if d[k] is None else -d[k] for k in ("high", "low")))
     n = len(units[main])
-    tail = f"({task.score_name}, {'higher' if task.higher_is_better else 'lower'} is better; {n} {over}, paired"
-    tail += ")" if over == "seeds" else "; this is about these runs, not about the methods)"
+    limits = "" if over == "seeds" else "; this is about these runs, not about the methods"
+    direction = "higher" if task.higher_is_better else "lower"
+    tail = f"({task.score_name}, {direction} is better; {n} {over}, paired{limits})"
     p = d["p_holm"]
     if p is None:
         said = f"{names}: a single run says nothing about the methods"

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -200,6 +201,18 @@ class RunFolder:
                 if isinstance(record, dict) and isinstance(record.get("iteration"), int):
                     records.append(record)
         return records
+
+    def copy(self, target: Path) -> None:
+        """Copy the files to a folder that is not there yet, all of them or none."""
+        part = target.with_name(f"{target.name}.part")
+        try:
+            part.mkdir(parents=True, exist_ok=True)
+            for name in ("config.json", "metrics.jsonl", "best.pt", "last.pt"):
+                if (self.path / name).exists():
+                    shutil.copyfile(self.path / name, part / name)
+            part.rename(target)
+        except OSError as error:
+            raise RunError(f"cannot copy the run {self.path} to {target}: {reason(error)}") from None
 
     def rewind(self, iteration: int) -> None:
         """Drop metrics of later iterations, which the checkpoint does not hold yet, and lines that were cut off."""

@@ -78,7 +78,11 @@ def curves(record: dict[str, Any]) -> Figure | None:
     # What has gone wrong with too little to learn from would hide all that matters.
     score = record["score"]
     top = math.inf if score["higher_is_better"] or score["floor"] <= 0 else _CUT * score["floor"]
-    beyond = any(y is not None and y > top for found in panels.values() for c in found.values() for y in c["mean"])
+    beyond = {
+        what
+        for what, found in panels.items()
+        if any(y is not None and y > top for c in found.values() for y in c["mean"])
+    }
     competitors = [name for name in names if roles[name] == "learner"]
 
     def draw() -> Any:
@@ -94,14 +98,12 @@ def curves(record: dict[str, Any]) -> Figure | None:
                 if name == record["main"] and None not in c["low"]:
                     axis.fill_between(c["x"], c["low"], c["high"], color=colour, alpha=0.2, lw=0)
             _known(axis, score, "h")
-            every = [x for c in found.values() for x in c["x"]]
-            if _spans([x for x in every if x], 15):
+            if _spans([x for c in found.values() for x in c["x"] if x], 15):
                 log_scale(axis)
                 axis.tick_params(axis="x", labelrotation=45 if what == "inner FLOPs" else 0)
-            every = [min(y, top) for c in found.values() for y in c["mean"] if y is not None]
-            if max(every, default=0.0) == top:
+            if what in beyond:
                 axis.set_ylim(0, top)
-            elif _spans(every, 30):
+            elif _spans([y for c in found.values() for y in c["mean"]], 30):
                 log_scale(axis, "y")
             axis.set(xlabel=_AXES.get(what, what), ylabel=score["name"])
         for axis in axes.flat[len(panels) :]:

@@ -100,9 +100,8 @@ def page(title: str, lead: Sequence[Block], sections: Sequence[Section]) -> str:
 
 def _block(block: Block) -> str:
     if isinstance(block, Figure):
-        drawn = svg(block.drawn(), block.name, block.alt)
-        inside = f'<div class="box" tabindex="0" role="region" aria-label="{html.escape(block.name)}">{drawn}</div>'
-        return f"<figure>\n{inside}\n<figcaption>{html.escape(block.caption)}</figcaption>\n</figure>"
+        drawn = _box(block.name, svg(block.drawn(), block.name, block.alt))
+        return f"<figure>\n{drawn}\n<figcaption>{html.escape(block.caption)}</figcaption>\n</figure>"
     if isinstance(block, Table):
         return _table(block)
     text = html.escape(block.text)
@@ -123,10 +122,13 @@ def _table(table: Table) -> str:
         rows.append(f'<tr><th scope="row">{html.escape(name)}</th>{"".join(each)}</tr>')
     caption = f"<caption>{html.escape(table.caption)}</caption>"
     body = "\n".join(rows)
-    return (
-        f'<div class="box" tabindex="0" role="region" aria-label="{html.escape(table.name)}"><table>{caption}\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
-    )
+    inside = f"<table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    return _box(table.name, inside)
+
+
+def _box(name: str, inside: str) -> str:
+    """Return what scrolls by itself, with keys too, where it is wider than the page."""
+    return f'<div class="box" tabindex="0" role="region" aria-label="{html.escape(name)}">{inside}</div>'
 
 
 def svg(figure: Any, name: str, alt: str) -> str:

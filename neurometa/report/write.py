@@ -139,10 +139,8 @@ def _commands(record: dict[str, Any]) -> list[Block]:
     if record.get("command"):
         found += [Text("The same numbers on the same machine and versions:"), Text(record["command"], "code")]
     found.append(Text(f"In the folder of the comparison, more about one run of {record['main']}:"))
-    return [
-        *found,
-        *(Text(f"neurometa {verb} {run}", "code") for verb in ("crosscheck", "record", "distil", "perturb")),
-    ]
+    found += [Text(f"neurometa {verb} {run}", "code") for verb in ("crosscheck", "record", "distil", "perturb")]
+    return found
 
 
 def _write(path: Path, text: bytes) -> None:

@@ -34,8 +34,8 @@ def rule(eta: float = 0.003) -> PlasticLearner:
     a few steps of the rule can leave all bounds.
     """
     delta = PlasticityRule("delta", dw="eta*pre*error_post", params={"eta": Param(eta, per="synapse")})
-    options = {"hidden": LAYERS, "transfer": "linear", "hidden_transfer": "tanh"}
-    return PlasticLearner(error_broadcast(1, 1, rule=delta, **options))  # type: ignore[arg-type]
+    network = error_broadcast(1, 1, rule=delta, hidden=LAYERS, transfer="linear", hidden_transfer="tanh")
+    return PlasticLearner(network)
 
 
 def maml(rate: float = 0.02) -> GradientLearner:
